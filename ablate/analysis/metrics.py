@@ -1,0 +1,78 @@
+"""What is known of a metric from its name: direction, unit, how it is called in a table.
+
+Names are `family/name`. Unknown ones are taken as higher-is-better scores; a study's own outcome says its
+direction itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_LOWER = ("loss", "perplexity", "seconds", "memory", "error")
+_FAMILIES = ("glue", "superglue", "grammar", "tasks", "eval", "pretrain", "throughput", "cost")
+_TASKS = {
+    "cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "stsb": "STS-B", "qqp": "QQP", "mnli": "MNLI",
+    "mnli_m": "MNLI-m", "mnli_mm": "MNLI-mm", "qnli": "QNLI", "rte": "RTE", "wnli": "WNLI", "ax": "AX",
+    "acceptability": "Accept.", "sentiment": "Sentiment", "paraphrase": "Paraphr.", "similarity": "Simil.",
+    "entailment": "Entail.",
+}  # fmt: skip
+_LABELS = {
+    "eval/mlm_loss": "MLM loss", "pretrain/loss": "Train loss", "throughput/tokens_per_second": "Tokens/s",
+    "throughput/mfu": "MFU", "cost/gpu_hours": "GPU-hours", "cost/energy_kwh": "Energy",
+    "spent/tokens": "Tokens", "cost/peak_memory_gib": "Peak memory",
+}  # fmt: skip
+_UNITS = {
+    "eval/mlm_loss": "nats", "pretrain/loss": "nats", "throughput/tokens_per_second": "tokens/s",
+    "cost/gpu_hours": "h", "cost/energy_kwh": "kWh", "spent/tokens": "tokens",
+    "cost/peak_memory_gib": "GiB",
+}  # fmt: skip
+_SCORES = ("glue", "superglue", "grammar", "tasks")
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of it is good."""
+    family, _, name = metric.partition("/")
+    return family != "cost" and not any(word in name for word in _LOWER)
+
+
+def unit(metric: str) -> str:
+    """The unit of a difference; scores are in points of 0–100."""
+    return _UNITS.get(metric, "points" if metric.split("/")[0] in _SCORES else "")
+
+
+def label(metric: str) -> str:
+    """A column head: `glue/stsb` → STS-B, `glue/average` → GLUE."""
+    if metric in _LABELS:
+        return _LABELS[metric]
+    family, _, name = metric.partition("/")
+    if name == "average":
+        return "GLUE" if family == "glue" else f"{family.capitalize()} avg."
+    return _TASKS.get(name, name.replace("_", " "))
+
+
+def is_score(metric: str) -> bool:
+    """Whether it is a task score (averages included)."""
+    return metric.split("/")[0] in _SCORES
+
+
+def tasks(names: Iterable[str]) -> list[str]:
+    """The single tasks among metrics, averages left out, in the order of the usual GLUE table."""
+    order = list(_TASKS)
+    found = [m for m in names if is_score(m) and not m.endswith("/average")]
+    return sorted(found, key=lambda m: (_rank(m), order.index(_name(m)) if _name(m) in order else 99, m))
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Metrics in reading order: tasks, averages, losses, throughput, cost."""
+    names = set(names)
+    first = tasks(names)
+    return first + sorted(names - set(first), key=lambda m: (_rank(m), m))
+
+
+def _name(metric: str) -> str:
+    return metric.partition("/")[2]
+
+
+def _rank(metric: str) -> int:
+    family = metric.split("/")[0]
+    return _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)

@@ -1,0 +1,47 @@
+"""The answer to a study's question in one sentence."""
+
+from __future__ import annotations
+
+import math
+
+from ablate.analysis.findings import Contrast, Findings
+
+
+def answer(found: Findings) -> str:
+    """Says every verdict; numbers for what helps or hurts, the margin for what is equivalent."""
+    contrasts = found.contrasts
+    if not contrasts:
+        return "The study has no arm besides the baseline."
+    if not any(c.effect.n for c in contrasts.values()):
+        return "No answer yet: no arm shares a completed block with its reference."
+    unit = f" {found.outcome.unit}" if found.outcome.unit else ""
+    parts = []
+    for word in ("helps", "hurts"):
+        hits = {name: c for name, c in contrasts.items() if c.verdict == word}
+        if hits:
+            listed = ", ".join(f"{name} ({_interval(c)}{unit})" for name, c in _by_size(hits))
+            parts.append(f"{listed} {word if len(hits) == 1 else word[:-1]}")
+    same = [name for name, c in contrasts.items() if c.verdict == "equivalent"]
+    if same:
+        verb = "is" if len(same) == 1 else "are"
+        parts.append(f"{', '.join(same)} {verb} equivalent within ±{found.outcome.margin:g}{unit}")
+    open_ = [name for name, c in contrasts.items() if c.verdict == "inconclusive"]
+    if open_:
+        parts.append(f"{', '.join(open_)} {'remains' if len(open_) == 1 else 'remain'} inconclusive")
+    text = "; ".join(parts)
+    return f"On {found.outcome.label}: {text}."
+
+
+def _by_size(hits: dict[str, Contrast]) -> list[tuple[str, Contrast]]:
+    return sorted(hits.items(), key=lambda item: -abs(item[1].effect.estimate or 0))
+
+
+def _interval(contrast: Contrast) -> str:
+    e = contrast.effect
+    if e.estimate is None or e.low is None or e.high is None:
+        return "no interval"
+    half = (e.high - e.low) / 2  # shown with two digits
+    places = (
+        min(6, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else 3
+    )  # two digits of the half-width
+    return f"{e.estimate:+.{places}f} [{e.low:+.{places}f}, {e.high:+.{places}f}]".replace("-", "−")

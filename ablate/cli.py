@@ -1,0 +1,253 @@
+"""The `ablate` command. Results go to standard output, words about the work to standard error.
+
+Exit codes: 0 all done · 1 some trials failed for good · 2 wrong input · 130 interrupted, resumable.
+Everything is imported inside the commands, so that `--help`, `status`, `report` and `table` load no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+app = typer.Typer(
+    help="Ablation studies of the crammed BERT under a fixed budget.",
+    epilog="Exit codes: 0 all done · 1 some trials failed for good · 2 wrong input · 130 interrupted.",
+    context_settings={"max_content_width": 120},
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(
+    help="Prepare the text that trials train on.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(data_app, name="data")
+
+
+class Shape(StrEnum):
+    """How a listing is printed."""
+
+    text = "text"
+    json = "json"
+
+
+class KnobShape(StrEnum):
+    """How the knobs are printed."""
+
+    table = "table"
+    json = "json"
+    markdown = "markdown"
+
+
+class TableShape(StrEnum):
+    """How the ablation table is written."""
+
+    latex = "latex"
+    markdown = "markdown"
+    csv = "csv"
+    html = "html"
+
+
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")
+]
+StudyOrDir = Annotated[Path, typer.Argument(metavar="STUDY_OR_DIR", help="a study file or a run folder")]
+Runs = Annotated[Path, typer.Option(help="the folder that holds one folder per study")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="trials at once; default: the study's, else one per GPU")
+]
+Format = Annotated[Shape, typer.Option("--format", help="json prints JSON alone on standard output")]
+RUNS = Path("runs")
+
+
+@app.command()
+def knobs(form: Annotated[KnobShape, typer.Option("--format")] = KnobShape.table) -> None:
+    """Every knob, its domain, its crammed and its BERT value, and what the paper says of it."""
+    from ablate.scheduling import listing
+
+    rows = listing.rows()
+    if form is KnobShape.json:
+        _json(rows)
+    elif form is KnobShape.markdown:
+        print(listing.markdown(rows))
+    else:
+        _show(listing.table(rows), width=180)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of study files, for editors."""
+    from ablate.study import schema as study_schema
+
+    _json(study_schema())
+
+
+@app.command()
+def plan(study: StudyFile, runs: Runs = RUNS, workers: Workers = None, form: Format = Shape.text) -> None:
+    """Arms, trials, hours and what the design can resolve; starts nothing."""
+    from ablate import design
+    from ablate.records import load_records
+    from ablate.scheduling import plan as planning
+    from ablate.scheduling.attempts import now
+    from ablate.scheduling.run import local_executor
+    from ablate.study import Study
+
+    loaded = Study.load(study)
+    run = loaded.file.run
+    frozen = design.freeze(loaded, created=now())
+    records, _ = load_records(runs / loaded.name)
+    at_once = local_executor(workers or run.workers, run.gpus_per_trial, run.threads).workers
+    made = planning.make_plan(frozen, records, workers=at_once, rate_per_hour=run.rate_per_hour)
+    _json(made.to_dict()) if form is Shape.json else print(planning.text(made))
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    runs: Runs = RUNS,
+    workers: Workers = None,
+    retry_failed: Annotated[
+        bool, typer.Option(help="try again what failed for good (divergence aside)")
+    ] = False,
+) -> None:
+    """Run a study, or resume it; ends with the ablation table and the path of the report."""
+    from ablate.scheduling.run import run_study
+
+    raise typer.Exit(run_study(study, runs, workers, again=retry_failed))
+
+
+@app.command()
+def status(study: StudyOrDir, runs: Runs = RUNS, form: Format = Shape.text) -> None:
+    """Where every trial stands, from files alone; also while the study runs."""
+    from ablate.scheduling.find import run_folder
+    from ablate.scheduling.show import render
+    from ablate.scheduling.status import status as read_status
+
+    found = read_status(run_folder(study, runs))
+    _json(found.to_dict()) if form is Shape.json else _show(render(found), width=200)
+
+
+@app.command()
+def report(study: StudyOrDir, runs: Runs = RUNS) -> None:
+    """Write findings, tables and pages again from the records; prints the path of the page."""
+    from ablate.report import write_report
+    from ablate.scheduling.find import run_folder
+
+    print(write_report(run_folder(study, runs)))
+
+
+@app.command()
+def table(
+    study: StudyOrDir,
+    form: Annotated[TableShape, typer.Option("--format")] = TableShape.markdown,
+    runs: Runs = RUNS,
+) -> None:
+    """The ablation table on standard output."""
+    from ablate.report import render_table
+    from ablate.scheduling.find import run_folder
+
+    print(render_table(run_folder(study, runs), form.value).rstrip("\n"))
+
+
+@app.command()
+def doctor(runs: Runs = RUNS, form: Format = Shape.text) -> None:
+    """What this machine can do: devices, precisions, storage, login, disk."""
+    from ablate.doctor import doctor as examine
+
+    found = examine(runs)
+    _json(found.to_dict()) if form is Shape.json else _show(found, width=160)
+    raise typer.Exit(0 if found.healthy else 1)
+
+
+@app.command()
+def dashboard(
+    study: StudyOrDir,
+    runs: Runs = RUNS,
+    browse: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
+    push: Annotated[bool, typer.Option(help="save the W&B workspace and report of a tracked study")] = False,
+) -> None:
+    """Write the local page of a study, and show it or push its W&B counterpart."""
+    from ablate.dashboards.page import write_page
+    from ablate.scheduling.find import run_folder
+
+    root = run_folder(study, runs)
+    page = write_page(root)
+    print(page)
+    if push:
+        from ablate.scheduling.steps import push_dashboard
+
+        print(push_dashboard(root))
+    if browse:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+@data_app.command("prepare")
+def data_prepare(
+    what: Annotated[
+        str, typer.Argument(metavar="RECIPE|STUDY", help="a preset, a recipe file or a study file")
+    ],
+    runs: Runs = RUNS,
+    form: Format = Shape.text,
+) -> None:
+    """Build tokenizer and packed rows of a recipe, or of every arm of a study, ahead of the trials."""
+    from ablate.scheduling.steps import prepare_data
+
+    made = prepare_data(what, runs)
+    _json(made) if form is Shape.json else print(
+        "\n".join(f"{m['path']}  {m['tokens']} tokens" for m in made)
+    )
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a preset or a recipe file")],
+    budget: Annotated[str, typer.Option(help="90s, 24h, 2.5e9 tokens, 4000 steps, 1.3e19 flops")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    runs: Runs = RUNS,
+) -> None:
+    """Pretrain one recipe under a budget, without a study around it; run again to resume."""
+    from ablate.scheduling.steps import pretrain_recipe
+
+    raise typer.Exit(pretrain_recipe(recipe, budget, seed, runs))
+
+
+def _json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def _show(renderable: RenderableType, *, width: int | None = None) -> None:
+    """Print for people; a pipe is not a terminal of 80 columns, so nothing is cut for it."""
+    from rich.console import Console
+
+    console = Console()
+    if width and not console.is_terminal:
+        console = Console(width=width)
+    console.print(renderable)
+
+
+def main() -> None:
+    """Entry point: wrong input is a message and exit code 2, never a traceback."""
+    try:
+        app()
+    except (ValueError, ImportError) as error:
+        # Error classes of this package say the rule, the fact and the way out; others are bugs.
+        if not type(error).__module__.startswith("ablate."):
+            raise
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+
+
+def _fail(message: str) -> None:
+    print(message if "\n" in message else f"error: {message}", file=sys.stderr)
+    sys.exit(2)

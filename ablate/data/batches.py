@@ -1,0 +1,86 @@
+"""Batches: masked rows, addressed by how many sequences were consumed before.
+
+A batch is a pure function of (rows, order, seeds, start, size): resuming is arithmetic, and cutting the
+same stretch into other micro-batches gives the same rows with the same masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ablate.data.errors import DataError
+from ablate.data.masking import Masker, MaskRule
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Masked rows; k tokens of each are predicted."""
+
+    ids: np.ndarray  # [B, L] int64, masked
+    positions: np.ndarray  # [B·k] int64, flat indices into B·L, ascending
+    labels: np.ndarray  # [B·k] int64, the tokens that were there
+    epoch: int  # of the last row, counted from 0
+
+
+class Batches:
+    """The endless stream of masked rows of one block.
+
+    `order` None: every epoch is a new permutation from the order seed. A fixed order holds for the first
+    epoch, since it is meant as a curriculum; when the data run out, later epochs are permutations as well,
+    the same ones that the random arm of the block sees.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        order: np.ndarray | None,
+        *,
+        order_seed: int,
+        mask_seed: int,
+        mask_rate: float,
+        mask_rule: MaskRule,
+        vocabulary: int,
+    ) -> None:
+        if len(rows) == 0:
+            raise DataError(
+                "batches need at least one row; the corpus has none; add text or shorten data.length"
+            )
+        if order is not None and len(order) != len(rows):
+            raise DataError(
+                f"an order must name every row once; it has {len(order)} entries for {len(rows)} rows"
+            )
+        self.rows, self.order, self._order_seed = rows, order, order_seed
+        self.masker = Masker(mask_seed, mask_rate, mask_rule, vocabulary)
+        self._permutation: tuple[int, np.ndarray] | None = None  # of the epoch read last
+
+    @property
+    def predicted(self) -> int:
+        """Predicted tokens per row."""
+        return self.masker.count(self.rows.shape[1])
+
+    def batch(self, start: int, size: int) -> Batch:
+        """The `size` rows that follow the first `start` ones of the stream."""
+        chosen = self.numbers(start, size)
+        ids, columns, labels = self.masker(self.rows[chosen], start)
+        flat = columns + np.arange(size)[:, None] * ids.shape[1]
+        return Batch(ids, flat.ravel(), labels.ravel(), (start + size - 1) // len(self.rows))
+
+    def numbers(self, start: int, size: int) -> np.ndarray:
+        """Which rows [size] these are; a stretch may run over the end of an epoch, even several."""
+        parts = []
+        while size > 0:
+            epoch, offset = divmod(start, len(self.rows))
+            part = self._epoch(epoch)[offset : offset + size]
+            parts.append(part)
+            start, size = start + len(part), size - len(part)
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if epoch == 0 and self.order is not None:
+            return self.order
+        if self._permutation is None or self._permutation[0] != epoch:
+            generator = np.random.Generator(np.random.Philox(key=self._order_seed, counter=epoch << 64))
+            self._permutation = (epoch, generator.permutation(len(self.rows)))
+        return self._permutation[1]

@@ -1,0 +1,61 @@
+"""`predictions/<task>.parquet`: every validation prediction of every fine-tuning seed; resume reads it back.
+
+Columns: seed, index (row of the split), label, prediction, and score_0 … (class logits; a regression: the
+value). The file's metadata hold a fingerprint of everything that predictions depend on: weights, data,
+settings. A file with another one is not believed.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+
+from ablate.records.store import write_bytes
+
+_KEY = b"ablate.fingerprint"
+
+
+def frame(seed: int, labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+    """One fine-tuning seed's rows. `scores`: [N, classes] logits, or [N, 1] values of a regression."""
+    regression = scores.shape[1] == 1
+    prediction = scores[:, 0] if regression else scores.argmax(axis=1)
+    columns = {"seed": np.full(len(labels), seed, np.int32), "index": np.arange(len(labels), dtype=np.int32)}
+    columns |= {"label": labels, "prediction": prediction}
+    return pd.DataFrame(columns | {f"score_{k}": scores[:, k] for k in range(scores.shape[1])})
+
+
+def read(path: Path, fingerprint: str) -> pd.DataFrame | None:
+    """What was kept; None when it is missing, torn, or belongs to other weights, data or settings."""
+    try:
+        table = parquet.read_table(path)
+    except (OSError, ValueError, arrow.ArrowException):
+        return None
+    if (table.schema.metadata or {}).get(_KEY) != fingerprint.encode():
+        return None
+    found: pd.DataFrame = table.to_pandas()
+    return found
+
+
+def of_seed(kept: pd.DataFrame | None, seed: int, rows: int) -> pd.DataFrame | None:
+    """One seed's rows if all of them are there."""
+    if kept is None:
+        return None
+    own = kept[kept["seed"] == seed]
+    return own if len(own) == rows else None
+
+
+def add(path: Path, fingerprint: str, own: pd.DataFrame) -> None:
+    """Write a seed's rows beside those of other seeds, atomically."""
+    kept = read(path, fingerprint)
+    seed = own["seed"].iloc[0]
+    whole = own if kept is None else pd.concat([kept[kept["seed"] != seed], own])
+    table = arrow.Table.from_pandas(whole.sort_values(["seed", "index"]), preserve_index=False)
+    table = table.replace_schema_metadata({_KEY: fingerprint.encode()})
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer, compression="zstd")
+    write_bytes(path, buffer.getvalue())

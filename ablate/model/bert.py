@@ -1,0 +1,117 @@
+"""The encoder and the masked language model around it.
+
+Shapes: B batch, T position, D width, H head, N predicted positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ablate.model.config import ModelConfig
+from ablate.model.embedding import Embedding
+from ablate.model.feedforward import feedforward
+from ablate.model.head import HEADS, decoder
+from ablate.model.init import initialize
+from ablate.model.residual import RESIDUALS
+
+# Added to the scores of padding. Its exponential is 0 in every precision, and a row of nothing but
+# padding stays finite, which -inf would not.
+PADDING = -1e4
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each around the residual stream."""
+
+    def __init__(self, config: ModelConfig, length: int, dropout: float) -> None:
+        super().__init__()
+        residual = RESIDUALS[config.norm_placement]
+
+        def norm() -> nn.Module:
+            return config.norm.build(config.width)
+
+        self.attention = residual(config.attention.build(config, length, dropout), norm, dropout)
+        self.feedforward = residual(feedforward(config), norm, dropout)
+
+    def forward(self, x_BTD: Tensor, bias: Tensor | None) -> Tensor:
+        return self.feedforward(self.attention(x_BTD, bias))
+
+
+class Encoder(nn.Module):
+    """Token ids to hidden vectors. Weights are zero until `initialize` or a checkpoint fills them."""
+
+    def __init__(self, config: ModelConfig, *, vocabulary: int, length: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.config, self.vocabulary, self.length = config, vocabulary, length
+        self.embedding = Embedding(config, vocabulary, length, dropout)
+        self.position_bias = config.position.bias(config.heads, length)
+        self.blocks = nn.ModuleList(Block(config, length, dropout) for _ in range(config.layers))
+        self.final_norm = config.norm.build(config.width) if config.final_norm else nn.Identity()
+
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        """[B, T, D]. `mask_BT` is true at real tokens; None says that there is no padding.
+
+        Raises ValueError for rows longer than the encoder was built for.
+        """
+        if ids_BT.shape[1] > self.length:
+            raise ValueError(
+                f"rows of {ids_BT.shape[1]} tokens do not fit an encoder built for {self.length}"
+            )
+        x_BTD = self.embedding(ids_BT)
+        bias = self._score_bias(x_BTD, mask_BT)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, bias)
+        return self.final_norm(x_BTD)
+
+    def _score_bias(self, x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor | None:
+        """Added to the scores of every layer: broadcasts to [B, H, T, T], in the products' precision."""
+        bias = self.position_bias(x_BTD.shape[1])
+        if mask_BT is not None:
+            padding = x_BTD.new_zeros(mask_BT.shape).masked_fill(~mask_BT, PADDING)[:, None, None, :]
+            bias = padding if bias is None else bias + padding
+        return None if bias is None else bias.to(_product_dtype(x_BTD))
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    device = x.device.type
+    cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if cast else x.dtype
+
+
+class Bert(nn.Module):
+    """An encoder with a head that runs only on the positions it is asked for."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        vocabulary: int,
+        length: int,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config, vocabulary=vocabulary, length=length, dropout=dropout)
+        self.transform = HEADS[config.head](config)
+        self.decoder = decoder(config, vocabulary)
+        initialize(self, config.init, width=config.width, layers=config.layers, generator=generator)
+
+    def logits(self, ids_BT: Tensor, positions_N: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        """[N, V] at flat positions b·T + t."""
+        hidden_ND = self.encoder(ids_BT, mask_BT).flatten(0, 1).index_select(0, positions_N)
+        return self.decoder(self.transform(hidden_ND), self.encoder.embedding.word.weight)
+
+    def forward(self, ids_BT: Tensor, positions_N: Tensor, labels_N: Tensor) -> Tensor:
+        """Mean cross-entropy at the predicted positions, a scalar in at least fp32."""
+        logits_NV = self.logits(ids_BT, positions_N)
+        # In bf16 a log-probability near -10 is rounded by up to 0.03, 3 % of the probability; worth the copy.
+        return F.cross_entropy(logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), labels_N)
+
+
+def set_dropout(module: nn.Module, p: float) -> None:
+    """Set the rate of every dropout below `module`: pretraining goes without, fine-tuning has 0.1."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = p

@@ -1,0 +1,71 @@
+"""From hidden vectors to logits: the masked-language-modelling head and its decoder.
+
+Shapes: N predicted positions, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ablate.model.linear import Linear
+
+if TYPE_CHECKING:
+    from ablate.model.config import ModelConfig
+
+Head = Literal["none", "linear", "bert"]
+
+
+class BertTransform(nn.Module):
+    """Dense, GELU, norm: what BERT puts before its decoder."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        super().__init__()
+        self.dense = Linear(model.width, model.width, model.linear_bias)
+        self.norm = model.norm.build(model.width)
+
+    def forward(self, hidden_ND: Tensor) -> Tensor:
+        return self.norm(F.gelu(self.dense(hidden_ND)))
+
+
+HEADS: dict[Head, Callable[[ModelConfig], nn.Module]] = {
+    "none": lambda model: nn.Identity(),
+    "linear": lambda model: Linear(model.width, model.width, model.linear_bias),
+    "bert": BertTransform,
+}
+assert set(HEADS) == set(get_args(Head))
+
+
+class TiedDecoder(nn.Module):
+    """Logits from the word embedding's own weight, which stays registered in one place only."""
+
+    def __init__(self, vocabulary: int, width: int, bias: bool) -> None:
+        super().__init__()
+        self.vocabulary, self.width = vocabulary, width
+        self.bias = nn.Parameter(torch.zeros(vocabulary)) if bias else None
+
+    def forward(self, hidden_ND: Tensor, word_VD: Tensor) -> Tensor:
+        return F.linear(hidden_ND, word_VD, self.bias)
+
+    def macs_per_token(self, length: int) -> float:
+        return self.vocabulary * self.width
+
+
+class UntiedDecoder(TiedDecoder):
+    """Logits from a weight of its own."""
+
+    def __init__(self, vocabulary: int, width: int, bias: bool) -> None:
+        super().__init__(vocabulary, width, bias)
+        self.weight = nn.Parameter(torch.zeros(vocabulary, width))
+
+    def forward(self, hidden_ND: Tensor, word_VD: Tensor) -> Tensor:
+        return F.linear(hidden_ND, self.weight, self.bias)
+
+
+def decoder(model: ModelConfig, vocabulary: int) -> nn.Module:
+    """The decoder that `model.tied` asks for."""
+    return (TiedDecoder if model.tied else UntiedDecoder)(vocabulary, model.width, model.decoder_bias)

@@ -1,0 +1,146 @@
+"""A recipe: everything that determines a trial except its seed and its budget; and the named presets."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import Field
+
+from ablate.data.config import DataConfig
+from ablate.evaluation.config import FinetuneConfig
+from ablate.knobs import Config, replace
+from ablate.model import ModelConfig
+from ablate.training.config import TrainConfig
+
+
+class Recipe(Config):
+    """Model, data, pretraining and fine-tuning of one arm; the defaults are the ICML paper's crammed BERT."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    finetune: FinetuneConfig = Field(default_factory=FinetuneConfig)
+
+    def conflicts(self) -> list[str]:
+        """Combinations of knobs that cannot be built or run, each with the way out."""
+        model, train = self.model, self.train
+        told: list[str] = []
+        if model.width % model.heads:
+            told.append(f"model.width ({model.width}) must be a multiple of model.heads ({model.heads})")
+        elif model.position.kind == "rope" and (model.width // model.heads) % 2:
+            told.append(
+                f"rope needs an even head width; model.width / model.heads is {model.width // model.heads}"
+            )
+        if model.activation.endswith("glu") and model.intermediate % 2:
+            told.append(f"a gated activation needs an even model.intermediate; it is {model.intermediate}")
+        if train.batch % train.micro_batch:
+            told.append(
+                f"train.batch ({train.batch}) must be a multiple of train.micro_batch ({train.micro_batch})"
+            )
+        if round(train.mask_rate * self.data.length) < 1:
+            told.append(
+                f"train.mask_rate {train.mask_rate} masks no token of a row of data.length {self.data.length}"
+            )
+        return told
+
+
+def crammed_bert() -> Recipe:
+    """The ICML recipe, `crammed-bert` + `bert-o4` of the reference: every config's defaults."""
+    return Recipe()
+
+
+def crammed_bert_v1() -> Recipe:
+    """The first paper's recipe, `bert-c5` + `bert-o3`: C4, 15.6 % masking, batch 4096, norms decayed."""
+    return replace(
+        crammed_bert(),
+        {
+            "model.head": "linear",
+            "data.source": {"kind": "hub", "name": "allenai/c4", "config": "en"},
+            "train.mask_rate": 0.15625,
+            "train.batch": 4096,
+            # 300,000 of 600,000 micro-batch steps of 128 sequences.
+            "train.ramp": 0.5,
+            "train.decay_norms": True,
+        },
+    )
+
+
+def bert_original() -> Recipe:
+    """The original BERT as the reference restates it (`v1/bert-original`), post-norm with biases."""
+    return replace(
+        crammed_bert(),
+        {
+            "model.layers": 12,
+            "model.attention.qkv_bias": True,
+            "model.linear_bias": True,
+            "model.decoder_bias": True,
+            "model.norm_placement": "post",
+            "model.final_norm": False,
+            "model.position": "learned",
+            "model.activation": "gelu",
+            "model.head": "bert",
+            "data.source": {"kind": "hub", "name": "wikimedia/wikipedia", "config": "20231101.en"},
+            "data.tokenizer": {"kind": "wordpiece", "vocabulary": 30522},
+            "data.order": "random",
+            "data.token_ratio": None,
+            "train.optimizer": {"kind": "adam", "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+            "train.lr": 1e-4,
+            "train.schedule": {"kind": "linear", "warmup": 0.01},
+            "train.clip": None,
+            "train.batch": 512,
+            "train.micro_batch": 64,
+            "train.ramp": 0.0,
+            "train.mask_rate": 0.15,
+            "train.dropout": 0.1,
+            "finetune.batch": 32,
+            "finetune.lr": 2e-5,
+            "finetune.schedule": "constant",
+        },
+    )
+
+
+def crammed_small() -> Recipe:
+    """The crammed BERT at a size for a few CPU cores and minutes: 4 layers of 256, vocabulary 8192."""
+    return replace(
+        crammed_bert(),
+        {
+            "model.layers": 4,
+            "model.width": 256,
+            "model.intermediate": 1024,
+            "model.heads": 4,
+            "data.source": "grammar",
+            "data.tokenizer": {"kind": "wordpiece", "vocabulary": 8192},
+            # Minutes see a tenth of a small corpus: sorted, they would see its shortest sentences alone.
+            "data.order": "random",
+            # The ratio of tokens to characters depends on the vocabulary; 0.25 belongs to 32768.
+            "data.token_ratio": None,
+            # 8192 sequences are about a thousandth of a GPU-day's tokens; 128 keep that share in minutes.
+            "train.batch": 128,
+            "train.micro_batch": 32,
+            # Compiling takes longer than it saves in trials of minutes.
+            "train.compile": False,
+        },
+    )
+
+
+PRESETS: dict[str, Callable[[], Recipe]] = {
+    "crammed-bert": crammed_bert,
+    "crammed-bert-v1": crammed_bert_v1,
+    "bert-original": bert_original,
+    "crammed-small": crammed_small,
+}
+
+
+@functools.cache
+def preset(name: str) -> Recipe:
+    """A named recipe. Raises KeyError naming the presets there are."""
+    if name not in PRESETS:
+        raise KeyError(f"there is no preset '{name}'; the presets are {', '.join(PRESETS)}")
+    return PRESETS[name]()
+
+
+def recipe_from(data: dict[str, Any]) -> Recipe:
+    """A recipe from the plain data of a record. Raises pydantic.ValidationError."""
+    return Recipe.model_validate(data)

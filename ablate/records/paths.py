@@ -1,0 +1,92 @@
+"""Where everything of a study lies on disk; the only place that spells these names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrialPaths:
+    """`runs/<study>/trials/<id>/`."""
+
+    root: Path
+
+    @property
+    def task(self) -> Path:
+        """What the coordinator asks of the trial process."""
+        return self.root / "task.json"
+
+    @property
+    def record(self) -> Path:
+        return self.root / "record.json"
+
+    @property
+    def progress(self) -> Path:
+        """Rewritten about once a second by the trial process: the live state, and its heartbeat."""
+        return self.root / "progress.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the trial process for as long as it lives."""
+        return self.root / "trial.lock"
+
+    @property
+    def attempts(self) -> Path:
+        """Every start of the trial and how it ended; written by the coordinator alone."""
+        return self.root / "attempts.json"
+
+    @property
+    def curve(self) -> Path:
+        return self.root / "curve.parquet"
+
+    @property
+    def predictions(self) -> Path:
+        return self.root / "predictions"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.txt"
+
+    @property
+    def wandb(self) -> Path:
+        return self.root / "wandb"
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """`runs/<study>/`."""
+
+    root: Path
+
+    @property
+    def study(self) -> Path:
+        return self.root / "study.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "coordinator.lock"
+
+    @property
+    def storage(self) -> Path:
+        return self.root / "optuna.db"
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    @property
+    def data(self) -> Path:
+        """Prepared data is shared by every study below one runs folder."""
+        return self.root.parent / "_data"
+
+    def trial(self, trial: str) -> TrialPaths:
+        return TrialPaths(self.trials / trial)

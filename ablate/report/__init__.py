@@ -1,0 +1,51 @@
+"""Findings as tables and pages. Plotly and the page templates load only when a page is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from ablate.analysis import Findings, analyze
+from ablate.records import load_records, read_study
+from ablate.report.terminal import render_terminal
+
+Format = Literal["latex", "markdown", "csv", "html"]
+FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
+
+__all__ = ["FORMATS", "Format", "load_findings", "render_table", "render_terminal", "write_report"]
+
+
+def load_findings(root: Path) -> Findings:
+    """Findings of a run folder, from its records alone. Raises RecordError when there is no study in it."""
+    records, damage = load_records(root)
+    return analyze(read_study(root), records, damage)
+
+
+def render_table(root: Path, format: Format | str = "markdown") -> str:
+    """The ablation table of a run folder. Raises ValueError for an unknown format."""
+    return format_table(load_findings(root), format)
+
+
+def format_table(found: Findings, format: Format | str) -> str:
+    """The ablation table in one of the formats. Raises ValueError for an unknown one."""
+    from ablate.report import formats, tables
+
+    if format == "csv":
+        return formats.csv_table(found)
+    table = tables.ablation_table(found)
+    if format == "latex":
+        from ablate.report.latex import latex
+
+        return latex(table)
+    if format == "markdown":
+        return formats.markdown(table)
+    if format == "html":
+        return formats.html_table(table)
+    raise ValueError(f"a table is written as {', '.join(FORMATS)}; got {format!r}")
+
+
+def write_report(root: Path) -> Path:
+    """Write every page, table and figure below `<root>/report/`; the path of `report.html`."""
+    from ablate.report.pages import write_pages
+
+    return write_pages(root, load_findings(root))

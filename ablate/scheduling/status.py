@@ -1,0 +1,172 @@
+"""Where a study stands, from files alone: right while it runs, after it died, and from a read-only copy.
+
+Imports neither torch nor optuna.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablate.budget import Budget, Spent
+from ablate.records import FrozenStudy, StudyPaths, TrialPaths, read_json, read_study
+from ablate.records.store import RecordError
+from ablate.scheduling.lock import holder
+
+WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
+SILENT = 120.0  # seconds without a heartbeat after which another machine's trial is taken for dead
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """One trial. `state` is waiting, running, paused (was started, will resume) or its record's."""
+
+    trial: str
+    arm: str
+    block: int
+    state: str
+    reason: str = ""
+    phase: str | None = None
+    progress: float = 0.0  # share of the phase while running, of the budget otherwise
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    eta_seconds: float | None = None  # until the phase ends
+    outcome: float | None = None
+    spent: dict[str, float] = field(default_factory=dict)
+    attempts: int = 0
+    sync: str = ""  # how to bring its tracking online
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """A study at one moment."""
+
+    name: str
+    question: str
+    root: Path
+    metric: str
+    coordinator: dict[str, Any] | None  # {host, pid, alive}; None when none runs
+    trials: list[TrialStatus]
+    eta_seconds: float | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials are in which state."""
+        return dict(Counter(t.state for t in self.trials))
+
+    @property
+    def failed(self) -> list[TrialStatus]:
+        return [t for t in self.trials if t.state not in (WAITING, RUNNING, PAUSED, "complete")]
+
+    def spent(self, key: str) -> float:
+        """Seconds, occupied, tokens, steps or flops of all trials together."""
+        return sum(float(t.spent.get(key) or 0.0) for t in self.trials)
+
+    def to_dict(self) -> dict[str, Any]:
+        keys = ("seconds", "occupied", "steps", "tokens", "flops")
+        return {
+            **{k: v for k, v in asdict(self).items() if k != "trials"},
+            "root": str(self.root),
+            "counts": self.counts,
+            "spent": {k: self.spent(k) for k in keys},
+            "trials": [asdict(t) for t in self.trials],
+        }
+
+
+def status(root: Path) -> StudyStatus:
+    """Read a run folder. Raises RecordError when it holds no study."""
+    frozen, paths = read_study(root), StudyPaths(root)
+    owner = holder(paths.lock)
+    alive = owner.alive() if owner else False
+    coordinator = (
+        {"host": owner.host, "pid": owner.pid, "alive": alive} if owner and alive is not False else None
+    )
+    budgets = {arm.name: Budget(**arm.budget) for arm in frozen.arms}
+    trials = [
+        _trial(paths.trial(trial), trial, arm, block, budgets[arm], frozen)
+        for trial, (arm, block) in frozen.trials.items()
+    ]
+    eta = _eta(trials, budgets, int(frozen.run.get("workers") or 0))
+    return StudyStatus(frozen.name, frozen.question, root, frozen.outcome["metric"], coordinator, trials, eta)
+
+
+def _trial(
+    paths: TrialPaths, trial: str, arm: str, block: int, budget: Budget, frozen: FrozenStudy
+) -> TrialStatus:  # fmt: skip
+    tried = len(_read(paths.attempts).get("attempts", ()))
+    beat = _read(paths.progress)
+    if _runs(paths, beat):
+        return TrialStatus(
+            trial, arm, block, RUNNING, phase=beat.get("phase", "starting"),
+            progress=beat.get("progress") or 0.0,
+            loss=beat.get("loss"), tokens_per_second=beat.get("tokens_per_second"),
+            eta_seconds=beat.get("eta_seconds"), spent=beat.get("spent") or {}, attempts=tried,
+        )  # fmt: skip
+    record = _read(paths.record)
+    if "state" in record:
+        return TrialStatus(
+            trial, arm, block, record["state"], record.get("reason", ""), progress=1.0,
+            outcome=_number(record.get("metrics", {}).get(frozen.outcome["metric"])),
+            tokens_per_second=record.get("metrics", {}).get("throughput/tokens_per_second"),
+            loss=_number(record.get("metrics", {}).get("pretrain/loss")),
+            spent=record.get("spent") or {}, attempts=max(tried, len(record.get("attempts", ()))),
+            sync=str(record.get("tracking", {}).get("sync") or ""),
+        )  # fmt: skip
+    if not tried and not beat:
+        return TrialStatus(trial, arm, block, WAITING)
+    spent = beat.get("spent") or {}
+    used = budget.progress(
+        Spent(**{k: v for k, v in spent.items() if k in Spent.__annotations__}), frozen.charge
+    )
+    return TrialStatus(
+        trial, arm, block, PAUSED, "resumes from its checkpoint on the next run", progress=used,
+        spent=spent, attempts=tried,
+    )  # fmt: skip
+
+
+def _runs(paths: TrialPaths, beat: dict[str, Any]) -> bool:
+    """Whether a process is at work on the trial: asked of this machine, else judged by its heartbeat."""
+    owner = holder(paths.lock)
+    if owner is None:
+        return False
+    alive = owner.alive()
+    if alive is None:
+        return time.time() - float(beat.get("updated") or 0.0) < SILENT
+    return alive
+
+
+def _eta(trials: list[TrialStatus], budgets: dict[str, Budget], workers: int) -> float | None:
+    """Seconds until the study is done, from what finished trials took; None before anything is known."""
+    took = [float(t.spent["occupied"]) for t in trials if t.state == "complete" and t.spent.get("occupied")]
+    open_ = [t for t in trials if t.state in (WAITING, RUNNING, PAUSED)]
+    if not open_:
+        return 0.0
+
+    def whole(t: TrialStatus) -> float | None:
+        if took:
+            return sum(took) / len(took)
+        return budgets[t.arm].amount if budgets[t.arm].unit == "seconds" else None
+
+    left = 0.0
+    for t in open_:
+        size = whole(t)
+        if size is None:
+            return None
+        left += max(t.eta_seconds or 0.0, size - float(t.spent.get("occupied") or 0.0), 0.0)
+    running = sum(t.state == RUNNING for t in trials)
+    return left / max(workers, running, 1)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except RecordError:
+        return {}
+
+
+def _number(value: Any) -> float | None:
+    """A metric as a number; records spell non-finite ones as text."""
+    return None if value is None else float(value)

@@ -1,0 +1,429 @@
+"""The study file: its schema, and a loader whose errors name file, line, key and the way out.
+
+A study file is written by hand, so everything wrong with it is found before anything starts and told at
+once. What is valid is decided by the same types that build the model (`Recipe`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError
+
+from ablate.budget import Budget
+from ablate.evaluation.config import EvaluateSpec
+from ablate.knobs import Config, UnknownKnobError, get, replace
+from ablate.recipe import PRESETS, Recipe, preset
+from ablate.tracking.config import TrackSpec
+
+BUDGET = "budget"  # may be varied like a knob: `budget: [0 steps]` is an arm without pretraining
+
+
+def _budget(value: Any) -> Any:
+    Budget.parse(value)
+    return value
+
+
+BudgetText = Annotated[str | int, BeforeValidator(_budget)]
+
+
+class Outcome(Config):
+    """The one quantity the study decides on, and the largest difference that would not matter."""
+
+    metric: str = Field(pattern=r"^[a-z0-9_-]+/[A-Za-z0-9_.-]+$")
+    margin: float = Field(gt=0)
+    direction: Literal["maximize", "minimize"] | None = None
+
+    @property
+    def higher_is_better(self) -> bool:
+        if self.direction is not None:
+            return self.direction == "maximize"
+        return not (self.metric.endswith("loss") or self.metric.startswith("cost/"))
+
+
+class Design(Config):
+    """Which arms, on how many blocks."""
+
+    kind: Literal["one-factor", "cumulative"] = "one-factor"
+    factors: dict[str, list[Any]] = Field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    steps: list[str | dict[str, Any]] = Field(default_factory=list)  # cumulative: applied one after another
+    requires: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    blocks: int = Field(5, ge=1, le=1000)
+    seed: int = Field(0, ge=0)  # of the first block; the others follow
+
+
+class RunSpec(Config):
+    """Where trials run."""
+
+    executor: Literal["local"] = "local"
+    workers: int | None = Field(None, ge=1, le=1024)
+    gpus_per_trial: int = Field(1, ge=0, le=1)
+    threads: int | None = Field(None, ge=1, le=512)
+    storage: str | None = None  # None: SQLite below the run folder; or an SQLAlchemy URL
+    checkpoint_seconds: float = Field(60.0, gt=0)
+    rate_per_hour: float | None = Field(None, ge=0)  # money per device-hour, for `plan` and the report
+
+
+class StudyFile(Config):
+    """What a study YAML holds."""
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    title: str = ""
+    question: str = Field(min_length=1)
+    baseline: str | dict[str, Any]
+    budget: BudgetText
+    charge: Literal["training", "occupied"] = "training"
+    design: Design
+    outcome: Outcome
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec)
+    track: TrackSpec = Field(default_factory=TrackSpec)
+    run: RunSpec = RunSpec()
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong with a study file."""
+
+    line: int
+    key: str
+    message: str
+
+
+class StudyError(ValueError):
+    """Everything wrong with a study file, one `file:line: key: message` per line."""
+
+    def __init__(self, path: Path, problems: list[Problem]) -> None:
+        self.path = path
+        self.problems = sorted(set(problems))
+        super().__init__(
+            "\n".join(f"{path}:{p.line}: {p.key + ': ' if p.key else ''}{p.message}" for p in self.problems)
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file that was read and resolved: its baseline is a whole recipe."""
+
+    path: Path
+    name: str
+    file: StudyFile
+    baseline: Recipe
+    budget: Budget
+    sha256: str
+    lines: Mapping[tuple[Any, ...], int] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Study:
+        """Read a study file. Raises StudyError with everything that is wrong with it."""
+        path = Path(path)
+        raw, lines, digest = _read(path)
+        study = _resolve(path, raw, lines, digest)
+        from ablate.design.arms import problems  # arms need a study; their problems belong to its file
+
+        found = problems(study) + _unproduced_outcome(study)
+        if found:
+            raise StudyError(
+                path, [Problem(study.line(loc), _dotted(loc), message) for loc, message in found]
+            )
+        return study
+
+    def line(self, loc: tuple[Any, ...]) -> int:
+        """The line of a key, or of the nearest parent that is written in the file."""
+        return _line(self.lines, loc)
+
+
+def _dotted(loc: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in loc)
+
+
+def _line(lines: Mapping[tuple[Any, ...], int], loc: tuple[Any, ...]) -> int:
+    for end in range(len(loc), -1, -1):
+        if loc[:end] in lines:
+            return lines[loc[:end]]
+    return 1
+
+
+# --- YAML with line numbers --------------------------------------------------------------------------
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int], str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise StudyError(path, [Problem(1, "", _missing(path))]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(path, [Problem(1, "", f"cannot be read as UTF-8 text: {error}")]) from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error)
+        raise StudyError(
+            path, [Problem(mark.line + 1 if mark else 1, "", f"not valid YAML: {what}")]
+        ) from error
+    if not isinstance(raw, dict) or not isinstance(node, yaml.MappingNode):
+        raise StudyError(
+            path, [Problem(1, "", "a study file is a mapping of keys (name, question, baseline, …)")]
+        )
+    lines: dict[tuple[Any, ...], int] = {(): 1}
+    duplicates = list(_walk(node, (), lines))
+    if duplicates:
+        raise StudyError(path, duplicates)
+    return raw, lines, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _missing(path: Path) -> str:
+    folder = path.parent if path.parent.is_dir() else Path("studies")
+    near = difflib.get_close_matches(path.name, [p.name for p in folder.glob("*.yaml")], n=1, cutoff=0.4)
+    return f"there is no such file; did you mean '{folder / near[0]}'?" if near else "there is no such file"
+
+
+def _walk(node: yaml.Node, loc: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> Iterator[Problem]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = yaml.safe_load(key.value) if key.tag.endswith(":int") else key.value
+            here = (*loc, name)
+            if here in lines:
+                yield Problem(
+                    key.start_mark.line + 1,
+                    _dotted(here),
+                    f"given twice (first on line {lines[here]}); keep one",
+                )
+            lines[here] = key.start_mark.line + 1
+            yield from _walk(value, here, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            lines[(*loc, i)] = value.start_mark.line + 1
+            yield from _walk(value, (*loc, i), lines)
+
+
+# --- resolving ---------------------------------------------------------------------------------------
+
+
+def _resolve(path: Path, raw: dict[str, Any], lines: dict[tuple[Any, ...], int], digest: str) -> Study:
+    found: list[Problem] = []
+
+    def tell(loc: tuple[Any, ...], message: str) -> None:
+        found.append(Problem(_line(lines, loc), _dotted(loc), message))
+
+    file: StudyFile | None = None
+    try:
+        file = StudyFile.model_validate(raw)
+    except ValidationError as error:
+        for loc, message in explain(error, StudyFile):
+            tell(loc, message)
+    baseline = _baseline(raw.get("baseline"), path.parent, tell) if "baseline" in raw else None
+    if found or file is None or baseline is None:
+        raise StudyError(path, found)
+    return Study(path, file.name or path.stem, file, baseline, Budget.parse(file.budget), digest, lines)
+
+
+def _baseline(value: Any, folder: Path, tell: Callable[[tuple[Any, ...], str], None]) -> Recipe | None:
+    """The baseline recipe: a preset, a path to a recipe file, or {preset|path, set}."""
+    loc: tuple[Any, ...] = ("baseline",)
+    changes: dict[str, Any] = {}
+    if isinstance(value, dict):
+        unknown = set(value) - {"preset", "path", "set"}
+        if unknown or ("preset" in value) == ("path" in value):
+            tell(loc, "a baseline is a preset's name, a path, or {preset: …, set: {…}} / {path: …, set: {…}}")
+            return None
+        changes = value.get("set") or {}
+        key = "preset" if "preset" in value else "path"
+        loc, value = (*loc, key), value[key]
+    if not isinstance(value, str):
+        tell(loc, f"the name of a preset ({', '.join(PRESETS)}) or the path of a recipe file; got {value!r}")
+        return None
+    recipe = _named(value, folder, loc, tell)
+    if recipe is None:
+        return None
+    if not isinstance(changes, dict):
+        tell(("baseline", "set"), f"a mapping of knob paths to values; got {changes!r}")
+        return None
+    for knob, level in changes.items():
+        changed = try_replace(recipe, {knob: level}, ("baseline", "set", knob), tell)
+        recipe = changed or recipe
+    return recipe
+
+
+def _named(
+    value: str, folder: Path, loc: tuple[Any, ...], tell: Callable[[tuple[Any, ...], str], None]
+) -> Recipe | None:
+    if value in PRESETS:
+        return preset(value)
+    file = folder / value
+    if not value.endswith((".yaml", ".yml")):
+        near = difflib.get_close_matches(value, PRESETS, n=1, cutoff=0.4)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        tell(loc, f"there is no preset '{value}'{hint} The presets are {', '.join(PRESETS)}")
+        return None
+    try:
+        return Recipe.model_validate(yaml.safe_load(file.read_text()))
+    except OSError as error:
+        tell(loc, f"the recipe file cannot be read: {error}")
+    except yaml.YAMLError as error:
+        tell(loc, f"{file} is not valid YAML: {error}")
+    except ValidationError as error:
+        for inner, message in explain(error, Recipe):
+            tell(loc, f"{file}: {_dotted(inner)}: {message}")
+    return None
+
+
+def try_replace(
+    recipe: Recipe,
+    changes: Mapping[str, Any],
+    loc: tuple[Any, ...],
+    tell: Callable[[tuple[Any, ...], str], None],
+) -> Recipe | None:
+    """The recipe with knobs set, or None after telling what is wrong."""
+    try:
+        return replace(recipe, changes)
+    except UnknownKnobError as error:
+        tell(loc, str(error))
+    except ValidationError as error:
+        for inner, message in explain(error, Recipe):
+            given = {k: v for k, v in changes.items()}
+            said = f"{_dotted(inner)}: {message}" if _dotted(inner) not in given else message
+            tell(loc, said)
+    return None
+
+
+# --- words for pydantic's errors ---------------------------------------------------------------------
+
+
+def explain(error: ValidationError, root: type[Config]) -> list[tuple[tuple[Any, ...], str]]:
+    """Each error as (location, message): what is allowed, what was given, the nearest name."""
+    return [(_plain_loc(e["loc"]), _explain(e, root)) for e in error.errors(include_url=False)]
+
+
+def _plain_loc(loc: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Pydantic puts type names of union members into a location; people did not write those."""
+    noise = ("function-", "str", "int", "dict[", "literal[", "constrained", "tagged-union", "nullable")
+    return tuple(part for part in loc if not (isinstance(part, str) and part.startswith(noise)))
+
+
+def _explain(e: Any, root: type[Config]) -> str:
+    kind, given, ctx = e["type"], e.get("input"), e.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _siblings(root, e["loc"])
+        near = difflib.get_close_matches(str(e["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"unknown key{hint} Allowed here: {', '.join(known)}" if known else f"unknown key{hint}"
+    if kind == "missing":
+        return "this key is required"
+    if kind == "union_tag_invalid":
+        allowed = [tag.strip(" '") for tag in ctx.get("expected_tags", "").split(",")]
+        return _one_of(allowed, ctx.get("tag"))
+    if kind in ("literal_error", "enum"):
+        expected = ctx.get("expected", "")
+        allowed = [part.strip(" '") for chunk in expected.split(" or ") for part in chunk.split(",")]
+        return _one_of(allowed, given)
+    message = e["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{message}; got {given!r}" if "got" not in message else message
+
+
+def _one_of(allowed: list[str], given: Any) -> str:
+    near = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"one of {', '.join(allowed)}; got {given!r}{hint}"
+
+
+def _siblings(root: type[Config], loc: tuple[Any, ...]) -> list[str]:
+    """The keys allowed beside an unknown one, found by walking the types."""
+    from ablate.knobs import Variants as VariantDomain
+    from ablate.knobs import _strip, domain_of, kind_of  # the same walk that finds knobs
+
+    cls: Any = root
+    for part in loc[:-1]:
+        if isinstance(cls, VariantDomain):
+            cls = next((c for c in cls.classes if kind_of(c) == part), None)
+        elif isinstance(cls, type) and issubclass(cls, Config) and part in cls.model_fields:
+            annotation = cls.model_fields[part].annotation
+            domain = domain_of(annotation)
+            bare = _strip(annotation)[0]
+            cls = domain if isinstance(domain, VariantDomain) else bare
+        elif isinstance(part, int) or (isinstance(part, str) and cls is dict):
+            continue
+        else:
+            return []
+    if isinstance(cls, type) and issubclass(cls, Config):
+        return [k for k in cls.model_fields if k != "kind"]
+    return []
+
+
+def _unproduced_outcome(study: Study) -> list[tuple[tuple[Any, ...], str]]:
+    """An outcome that no trial of this study will measure is found now, not after the last trial."""
+    metric = study.file.outcome.metric
+    known = [*ALWAYS_MEASURED, *study.file.evaluate.metrics()]
+    if metric in known:
+        return []
+    near = difflib.get_close_matches(metric, known, n=1, cutoff=0.4)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return [
+        (
+            ("outcome", "metric"),
+            f"no trial of this study measures '{metric}'{hint} Measured: {', '.join(known)}",
+        )
+    ]
+
+
+ALWAYS_MEASURED = ("eval/mlm_loss", "pretrain/loss", "throughput/tokens_per_second")
+
+
+def level_of(study: Study, path: str) -> Any:
+    """The baseline's level of a factor (the study's budget for the factor `budget`)."""
+    return str(study.budget) if path == BUDGET else get(study.baseline, path)
+
+
+# --- JSON Schema -------------------------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of study files, with every knob and its levels, so that editors complete and check them."""
+    from ablate.knobs import Choice, Number, knobs
+    from ablate.knobs import Variants as VariantDomain
+
+    def levels(domain: Any) -> dict[str, Any]:
+        if isinstance(domain, VariantDomain):
+            return {"anyOf": [{"enum": list(domain.levels)}, {"type": "object"}]}
+        if isinstance(domain, Choice):
+            return {"enum": list(domain.levels)}
+        if isinstance(domain, Number):
+            bounds = {"minimum": domain.low, "maximum": domain.high}
+            # YAML 1.1 reads 1e-3 as text, which the loader turns into the number it means.
+            number = {"type": "integer" if domain.integer else "number"}
+            return {
+                "anyOf": [
+                    number | {k: v for k, v in bounds.items() if v is not None},
+                    {"type": ["string", "null"]},
+                ]
+            }
+        return {}
+
+    infos = knobs(Recipe)
+    value = {info.path: {"description": info.knob.meaning, **levels(info.domain)} for info in infos}
+    value[BUDGET] = {"description": "the budget itself as a factor; `0 steps` is an arm without pretraining"}
+    found = StudyFile.model_json_schema()
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    found["title"] = "ablate study"
+    design = found["$defs"]["Design"]["properties"]
+    factors = {
+        path: {"description": level["description"], "type": "array",
+               "items": {k: v for k, v in level.items() if k != "description"}}
+        for path, level in value.items()
+    }  # fmt: skip
+    design["factors"] |= {"properties": factors, "additionalProperties": False}
+    design["groups"]["additionalProperties"] = {
+        "type": "object",
+        "properties": value,
+        "additionalProperties": False,
+    }
+    return found

@@ -1,0 +1,86 @@
+"""The knobs of pretraining: optimizer, schedule, batch, masking, dropout, precision."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from ablate.knobs import Config, Knob
+from ablate.optim import AdamW, OptimizerConfig, ScheduleConfig, Triangle2
+
+MaskRule = Literal["80-10-10", "all-mask"]
+Precision = Literal["fp32", "bf16"]
+
+
+class TrainConfig(Config):
+    """How the model is pretrained. The defaults are the crammed recipe (`bert-o4`)."""
+
+    optimizer: Annotated[
+        OptimizerConfig,
+        Knob(
+            "the update rule",
+            paper="Training setup: Adafactor, RAdam and higher-order optimizers bring no gain over AdamW",
+        ),
+    ] = AdamW()
+    schedule: Annotated[
+        ScheduleConfig,
+        Knob(
+            "shape of the learning rate over the budget",
+            paper="Training setup: many shapes reach a similar loss",
+        ),
+    ] = Triangle2()
+    lr: Annotated[
+        float, Knob("peak learning rate", 1e-5, 1e-1, log=True, paper="Training setup: peak 1e-3")
+    ] = 1e-3
+    weight_decay: Annotated[
+        float, Knob("decoupled weight decay, or L2 for adam", 0.0, 1.0, paper="Training setup: 0.01")
+    ] = 0.01
+    decay_norms: Annotated[
+        bool,
+        Knob("decay norm weights too", paper="First paper's code: decayed, because its filter lacked 'norm'"),
+    ] = False
+    clip: Annotated[
+        float | None,
+        Knob("largest global L2 norm of the gradient; none: not clipped", 0.01, 10.0, log=True,
+             paper="Training setup: 0.5 stabilises at no cost"),
+    ] = 0.5  # fmt: skip
+    batch: Annotated[
+        int,
+        Knob("sequences per optimizer step, once ramped", 1, 65536, log=True,
+             paper="Training setup: loss is best near 2048, MNLI near 8192"),
+    ] = 8192  # fmt: skip
+    ramp: Annotated[
+        float,
+        Knob("share of the budget over which the batch grows from one micro-batch to `batch`", 0.0, 1.0,
+             paper="Training setup: a linear ramp is a small gain; adaptive rules end up like it"),
+    ] = 0.6  # fmt: skip
+    micro_batch: Annotated[
+        int,
+        Knob("sequences per forward pass", 1, 8192, log=True, speed_only=True,
+             cost="memory grows with it; speed too, until the device is full"),
+    ] = 128  # fmt: skip
+    mask_rate: Annotated[
+        float,
+        Knob("share of tokens to predict, an exact count per row", 0.01, 0.9,
+             paper="Training setup: larger rates bring no gain; 25 % for a clean shape",
+             cost="the head's share of the work"),
+    ] = 0.25  # fmt: skip
+    mask_rule: Annotated[
+        MaskRule,
+        Knob("of the tokens to predict, 80 % are masked, 10 % random, 10 % kept; or all are masked",
+             paper="Training setup: no difference"),
+    ] = "80-10-10"  # fmt: skip
+    dropout: Annotated[
+        float,
+        Knob("dropout in pretraining", 0.0, 0.9, paper="Training setup: off is better within a single epoch"),
+    ] = 0.0  # fmt: skip
+    precision: Annotated[
+        Precision,
+        Knob("arithmetic of the matrix products; bf16 is autocast over fp32 weights",
+             paper="Training setup: automatic mixed precision over full fp32, scaled fp16 and pure bf16",
+             cost="bf16 is many times faster on hardware that has it"),
+    ] = "bf16"  # fmt: skip
+    compile: Annotated[
+        bool,
+        Knob("compile the model before the first step", speed_only=True,
+             cost="tens of seconds of start-up, outside the training clock"),
+    ] = True  # fmt: skip

@@ -1,0 +1,98 @@
+"""The Trainer around the module: bare bones and our callbacks; no logger, bar or checkpoints of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from ablate.streams import stream
+from ablate.tracking.interface import Tracker
+from ablate.training.callbacks import (
+    BudgetStop,
+    Checkpoints,
+    CurveLog,
+    Divergence,
+    Heartbeat,
+    Pace,
+    quiet_lightning,
+)
+from ablate.training.datamodule import PretrainingData
+from ablate.training.module import MaskedLanguageModel
+from ablate.training.pretraining import tracked
+from ablate.training.progress import Progress
+
+if TYPE_CHECKING:
+    from ablate.training.pretraining import _Run
+
+
+class Begin(Callback):
+    """Puts optimizer and random numbers where the checkpoint left them, or at the block's own start."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run = run
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        torch.manual_seed(stream(self.run.seed, "dropout"))
+        resumed = self.run.resumed
+        if resumed is None:
+            return
+        pl_module.raw_optimizer.load_state_dict(resumed.optimizer)
+        torch.set_rng_state(resumed.tensors["rng.cpu"])
+        if "rng.cuda" in resumed.tensors and pl_module.device.type == "cuda":
+            torch.cuda.set_rng_state(resumed.tensors["rng.cuda"], pl_module.device)
+
+
+def fit(
+    run: _Run, tracker: Tracker, tell: Callable[[Progress], None], checkpoint_seconds: float
+) -> tuple[MaskedLanguageModel, str]:
+    """Train `run.model` until its ledger is exhausted. Returns the module and why it diverged, or ''."""
+    ledger = run.ledger
+    module = MaskedLanguageModel(run.recipe, model=run.model, ledger=ledger)
+    module.losses = run.losses
+    data = PretrainingData(
+        run.data, run.recipe, seed=run.seed, vocabulary=run.data.vocabulary, start=ledger.sequences
+    )
+    module.to(run.device)
+    if run.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(run.device)
+    for warning in module.warm_up(data.micro_batch(0, run.device)):
+        run.warn(warning)
+    if ledger.exhausted:  # start-up alone used it up, which only `charge: occupied` can do
+        return module, ""
+    # Reading a loss costs nothing on a CPU and a wait on a GPU.
+    judge = Divergence(
+        run.vocabulary, run.recipe.train.schedule.warmup, Pace(_glance(run.device), ledger.now)
+    )
+    callbacks: list[Callback] = [
+        Begin(run),
+        BudgetStop(),
+        judge,
+        CurveLog(
+            run.rows, ledger, lambda row: tracker.log(tracked(row, ledger.progress), step=int(row["step"]))
+        ),
+        Heartbeat(ledger, run.attempts, tell),
+        Checkpoints(lambda: run.save(module), ledger, checkpoint_seconds, run.warn),
+    ]
+    with quiet_lightning():
+        _trainer(run.device, callbacks).fit(module, datamodule=data)
+    return module, judge.reason
+
+
+def _glance(device: torch.device) -> float:
+    return 1.0 if device.type == "cuda" else 0.0
+
+
+def _trainer(device: torch.device, callbacks: list[Callback]) -> Trainer:
+    accelerator, devices = ("gpu", [device.index or 0]) if device.type == "cuda" else ("cpu", 1)
+    return Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        barebones=True,
+        max_epochs=1,  # of an endless stream: the budget ends it
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        callbacks=callbacks,
+    )

@@ -1,0 +1,202 @@
+"""The Lightning module of pretraining: masked language modelling with a batch that grows with progress.
+
+Manual optimization, because one optimizer step takes a varying number of micro-batches. Size and learning
+rate of a step are fixed when it begins, from the progress of the ledger; nothing depends on a step count.
+
+When the budget runs out within a step (only a clock, tokens or FLOPs can), the step is closed with the
+micro-batches it has and its gradient is their mean. So a trial exceeds its budget by at most one micro-batch,
+and what was computed is used; the reference throws a half-accumulated batch away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+
+from ablate.budget import Budget
+from ablate.knobs import KnobInfo, Suggests, knobs, suggest
+from ablate.model import Bert
+from ablate.optim import batch_size, parameter_groups
+from ablate.recipe import Recipe
+from ablate.training.initial import build
+from ablate.training.ledger import Ledger
+
+MicroBatch = tuple[Tensor, Tensor, Tensor]  # ids [B, T], flat positions [N], labels [N]
+
+
+class MaskedLanguageModel(LightningModule):
+    """A recipe under pretraining.
+
+    `ledger` holds budget and progress, `model` what to train. Without them the budget is the trainer's
+    `max_steps` and the model that of the recipe, so that the module works in a user's own Trainer too.
+    """
+
+    def __init__(
+        self, recipe: Recipe, *, seed: int = 0, model: Bert | None = None, ledger: Ledger | None = None
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.recipe = recipe
+        self.model = model or build(
+            recipe, seed=seed, vocabulary=getattr(recipe.data.tokenizer, "vocabulary", 32_768)
+        )
+        self.compute = self.model.__call__
+        self.ledger = ledger
+        self.losses: list[float] = []  # one per optimizer step, settled
+        self.step_lr = 0.0
+        self.step_sequences = 0
+        self.grad_norm: Tensor = torch.zeros(())
+        self.stepped = False  # whether the last micro-batch ended an optimizer step
+        self.cut = 0  # micro-batches that the last step lacked when the budget ran out
+        self._pending: list[Tensor] = []  # losses of steps, still on the device
+        self._planned = self._done = 0  # micro-batches of the running step
+        self._loss: Tensor | None = None
+        self._in_flight: deque[torch.cuda.Event] = deque()
+        self._base_lrs: list[float] = []
+
+    # --- the search space --------------------------------------------------------------------------------
+
+    @staticmethod
+    def search_space() -> list[KnobInfo]:
+        """Every knob of a recipe, conditional ones qualified by their variant."""
+        return knobs(Recipe)
+
+    @staticmethod
+    def suggest(trial: Suggests, recipe: Recipe, vary: Iterable[str]) -> Recipe:
+        """Draw the named knobs through an Optuna trial. Raises UnknownKnobError; ValueError: a free knob."""
+        return suggest(trial, recipe, vary)
+
+    # --- Lightning ---------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        train = self.recipe.train
+        groups = parameter_groups(self.model, train.weight_decay, train.decay_norms)
+        optimizer = train.optimizer.build(groups, train.lr, train.weight_decay)
+        self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        return optimizer
+
+    def on_fit_start(self) -> None:
+        if self.ledger is None:
+            if self.trainer.max_steps < 1:
+                raise ValueError(
+                    "a MaskedLanguageModel needs a budget: give it a ledger, or Trainer(max_steps=…)"
+                )
+            self.ledger = Ledger(Budget("steps", self.trainer.max_steps), length=self.recipe.data.length)
+
+    def training_step(self, batch: MicroBatch, index: int) -> None:
+        assert self.ledger is not None
+        if self._planned == 0:
+            self._plan()
+        with self.arithmetic():
+            loss = self.compute(*batch)
+        self.manual_backward(loss / self._planned)
+        loss = loss.detach()
+        self._loss = loss if self._loss is None else self._loss + loss
+        self._done += 1
+        self.ledger.sequences += len(batch[0])
+        self._wait_for_all_but_one()
+        self.stepped = self._done == self._planned or self.ledger.exhausted
+        if self.stepped:
+            self._step(len(batch[0]))
+
+    # --- one optimizer step ------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        """Fix the size and the learning rate of the step that begins."""
+        assert self.ledger is not None
+        train, progress = self.recipe.train, self.ledger.progress
+        size = batch_size(progress, train.batch, train.ramp, train.micro_batch)
+        self._planned = max(1, size // min(train.micro_batch, train.batch))
+        factor = train.schedule.factor(progress)
+        self.step_lr = train.lr * factor
+        for group, base in zip(self.raw_optimizer.param_groups, self._base_lrs, strict=True):
+            group["lr"] = base * factor
+
+    def _step(self, micro: int) -> None:
+        """Close the accumulation: mean gradient, clip by global norm, update."""
+        assert self.ledger is not None
+        assert self._loss is not None
+        parameters = list(self.model.parameters())
+        self.cut = self._planned - self._done
+        if self.cut:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            torch._foreach_mul_(gradients, self._planned / self._done)
+        # Clipped here and not by the Trainer: Lightning 2.6.6 refuses gradient_clip_val with a fused AdamW
+        # under bf16-mixed. An infinite bound only measures the norm.
+        clip = self.recipe.train.clip
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self._pending.append(self._loss / self._done)
+        self.step_sequences = self._done * micro
+        self.ledger.steps += 1
+        self._planned = self._done = 0
+        self._loss = None
+
+    @property
+    def raw_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer itself, without Lightning's wrapper."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        return optimizer
+
+    def settle(self) -> list[float]:
+        """The losses of all steps so far; waits for the device, so it is asked for rarely."""
+        if self._pending:
+            self.losses += torch.stack(self._pending).float().tolist()
+            self._pending.clear()
+        return self.losses
+
+    # --- arithmetic --------------------------------------------------------------------------------------
+
+    def arithmetic(self) -> contextlib.AbstractContextManager[Any]:
+        """Autocast to bfloat16, or nothing."""
+        if self.recipe.train.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def warm_up(self, batch: MicroBatch) -> list[str]:
+        """Compile, and let the device load its kernels, before the clock starts; no weight changes.
+
+        Returns a warning where the model cannot be compiled on this machine; it then runs uncompiled.
+        """
+        warnings: list[str] = []
+        if self.recipe.train.compile:
+            # The inner forward, not the LightningModule: compiling that one breaks on self.log.
+            self.compute = torch.compile(self.model.forward, dynamic=False)
+            try:
+                self._try(batch)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                warnings.append(f"the model runs uncompiled, because compiling it failed here: {first}")
+                self.compute = self.model.__call__
+        if self.device.type == "cuda":
+            self._try(batch)
+            torch.cuda.synchronize()
+        return warnings
+
+    def _try(self, batch: MicroBatch) -> None:
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), self.arithmetic():
+            loss = self.compute(*batch)
+        loss.backward()
+        self.model.zero_grad(set_to_none=True)
+
+    def _wait_for_all_but_one(self) -> None:
+        """Keep one micro-batch queued on a GPU: it never idles, and the clock sees work done."""
+        if self.device.type != "cuda":
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._in_flight.append(event)
+        if len(self._in_flight) > 1:
+            self._in_flight.popleft().synchronize()

@@ -1,0 +1,272 @@
+"""train(): pretrain one recipe on one block under a budget, from nothing or from the last good checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from ablate.budget import Budget, Spent
+from ablate.data import Prepared
+from ablate.model import Bert, flops_per_token
+from ablate.recipe import Recipe
+from ablate.records import TrialPaths
+from ablate.tracking.interface import Tracker
+from ablate.tracking.null import Null
+from ablate.training import checkpoint as checkpoints
+from ablate.training import curve, heldout
+from ablate.training.attempts import Attempts
+from ablate.training.checkpoint import Checkpoint, CheckpointError
+from ablate.training.initial import build, vocabulary_of
+from ablate.training.ledger import Charge, Ledger
+from ablate.training.progress import Progress
+
+if TYPE_CHECKING:
+    from ablate.training.module import MaskedLanguageModel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What pretraining gives back."""
+
+    model: Bert
+    spent: Spent
+    metrics: dict[str, float]  # "family/name" → number
+    state: Literal["complete", "diverged"]
+    reason: str  # why it diverged
+    attempts: list[dict[str, Any]]  # {started, ended, reason, refunded_seconds, …}, the last one is this
+    epochs: float  # passes over the training rows
+    losses: list[float] = field(default_factory=list, repr=False)  # of every optimizer step
+    warnings: list[str] = field(default_factory=list)
+
+
+def train(
+    recipe: Recipe,
+    *,
+    seed: int,
+    budget: Budget,
+    data: Prepared,
+    paths: TrialPaths,
+    charge: Charge = "training",
+    tracker: Tracker | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    checkpoint_seconds: float = 60.0,
+    threads: int | None = None,
+    device: str | None = None,
+    occupied: float = 0.0,
+    peak_flops: float | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> Trained:
+    """Pretrain until the budget is spent, and measure the held-out loss.
+
+    Goes on from the newest whole checkpoint below `paths.checkpoint`; when that one is finished, only the
+    held-out loss is measured again. A budget of 0 gives the initialised model. `occupied` is what the process
+    had used before. Raises CheckpointError for a checkpoint of another recipe, seed or corpus.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    run = _Run(recipe, seed, budget, data, paths, charge, occupied, now, device, peak_flops)
+    if run.resumed is not None and run.resumed.finished:
+        run.attempts.finished(run.ledger.clock.charged)
+    elif budget.amount <= 0:
+        run.attempts.begin(0.0)
+        run.finish()
+    else:
+        run.attempts.begin(run.ledger.clock.charged)
+        try:
+            run.fit(tracker or Null(), on_progress or (lambda progress: None), checkpoint_seconds)
+        except BaseException as error:
+            run.attempts.end(f"{type(error).__name__}: {error}", run.ledger.clock.charged)
+            raise
+    return run.result()
+
+
+class _Run:
+    """One call of train(): the ledger, the model and what is known so far."""
+
+    def __init__(
+        self, recipe: Recipe, seed: int, budget: Budget, data: Prepared, paths: TrialPaths, charge: Charge,
+        occupied: float, now: Callable[[], float], device: str | None, peak_flops: float | None,
+    ) -> None:  # fmt: skip
+        self.recipe, self.seed, self.data, self.paths, self.peak_flops = recipe, seed, data, paths, peak_flops
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.vocabulary = vocabulary_of(data)
+        per_token = flops_per_token(
+            recipe.model,
+            vocabulary=self.vocabulary,
+            length=recipe.data.length,
+            predicted=recipe.train.mask_rate,
+        )
+        self.ledger = Ledger(
+            budget,
+            length=recipe.data.length,
+            flops_per_token=per_token,
+            charge=charge,
+            occupied=occupied,
+            now=now,
+        )
+        self.attempts = Attempts(paths.checkpoint / "attempts.json")
+        self.warnings: list[str] = []
+        self.rows: list[curve.Row] = []
+        self.losses: list[float] = []
+        self.reason = ""
+        self.cut = 0
+        self.metrics: dict[str, float] = {}
+        self.model = build(recipe, seed=seed, vocabulary=self.vocabulary)
+        self.resumed = self._resume()
+        self.model.to(self.device)
+
+    # --- resuming ----------------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree in to be continued."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seed": self.seed,
+            "data": self.data.fingerprint,
+        }
+
+    def _resume(self) -> Checkpoint | None:
+        found, torn = checkpoints.newest(self.paths.checkpoint)
+        checkpoints.set_aside(torn)
+        for damage in torn:
+            after = "pretraining starts anew" if found is None else f"going on from {found.path.name}"
+            self.warn(f"a checkpoint was torn and is passed over ({damage.reason}); {after}")
+        if found is None:
+            return None
+        for key, value in self.identity.items():
+            if found.state[key] != value:
+                raise CheckpointError(
+                    f"{found.path} belongs to another {key}; a trial goes on only from its own checkpoint:"
+                    f" remove {self.paths.checkpoint} to start anew"
+                )
+        checkpoints.load_weights(self.model, found.model)
+        self.ledger.restore(found.state["ledger"])
+        self.rows = list(found.state["curve"])
+        self.losses = found.tensors["losses"].tolist()
+        self.metrics, self.cut = dict(found.state["metrics"]), found.state["cut"]
+        return found
+
+    # --- training ----------------------------------------------------------------------------------------
+
+    def fit(self, tracker: Tracker, tell: Callable[[Progress], None], checkpoint_seconds: float) -> None:
+        """Train until the budget is spent or the loss diverges, then mark pretraining finished."""
+        # Imported here: Lightning takes seconds, and a finished or untrained trial needs none of it.
+        from ablate.training.loop import fit
+
+        module, self.reason = fit(self, tracker, tell, checkpoint_seconds)
+        self.losses, self.cut = module.losses, module.cut
+        self.model.to(self.device)  # Lightning leaves it on the host
+        self.model.zero_grad(set_to_none=True)
+        self.finish()
+
+    def finish(self) -> None:
+        """Measure what training cost, and write the last checkpoint: from here on only evaluation is left."""
+        self.metrics = self._measured()
+        if not self.reason:
+            self._guarded(lambda: self._save(None, finished=True))
+        self._guarded(lambda: curve.write(self.paths.curve, self.rows))
+        self.attempts.end(self.reason or "complete", self.ledger.clock.charged, kept=True)
+
+    def save(self, module: MaskedLanguageModel) -> None:
+        """A checkpoint in mid-training, and the curve so far. Raises CheckpointError."""
+        self.losses, self.cut = module.losses, module.cut
+        self._save(module.raw_optimizer, finished=False)
+        self._guarded(lambda: curve.write(self.paths.curve, self.rows))
+
+    def _save(self, optimizer: torch.optim.Optimizer | None, *, finished: bool) -> None:
+        tensors = {"losses": torch.tensor(self.losses, dtype=torch.float32), "rng.cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        checkpoints.save(
+            self.paths.checkpoint,
+            step=self.ledger.steps,
+            model=self.model,
+            optimizer=optimizer,
+            state={
+                **self.identity, "vocabulary": self.vocabulary, "ledger": self.ledger.to_dict(),
+                "cut": self.cut, "metrics": self.metrics, "curve": self.rows,
+            },
+            tensors=tensors,
+            finished=finished,
+        )  # fmt: skip
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """Write something without which the trial can go on."""
+        try:
+            write()
+        except (OSError, CheckpointError) as error:
+            self.warn(f"{error}; the trial goes on without it")
+
+    def warn(self, text: str) -> None:
+        log.warning(text)
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    # --- results -----------------------------------------------------------------------------------------
+
+    def _measured(self) -> dict[str, float]:
+        spent = self.ledger.spent
+        found: dict[str, float] = {"cost/peak_memory_gib": _peak_memory_gib(self.device)}
+        if self.losses:
+            found["pretrain/loss"] = curve.tail_mean(self.losses)
+        if spent.seconds > 0:
+            found["throughput/tokens_per_second"] = spent.tokens / spent.seconds
+            if self.peak_flops:
+                found["throughput/mfu"] = spent.flops / spent.seconds / self.peak_flops
+        return found
+
+    def result(self) -> Trained:
+        metrics = dict(self.metrics)
+        if not self.reason:
+            loss = heldout.mlm_loss(
+                self.model,
+                self.data,
+                vocabulary=self.data.vocabulary,
+                bf16=self.recipe.train.precision == "bf16",
+            )
+            if math.isfinite(loss):
+                metrics["eval/mlm_loss"] = loss
+        return Trained(
+            model=self.model,
+            spent=self.ledger.spent,
+            metrics=metrics,
+            state="diverged" if self.reason else "complete",
+            reason=self.reason,
+            attempts=self.attempts.entries,
+            epochs=self.ledger.sequences / len(self.data.train),
+            losses=self.losses,
+            warnings=self.warnings,
+        )
+
+
+def tracked(row: Mapping[str, float], progress: float) -> dict[str, float]:
+    """A curve row under the names that trackers show."""
+    names = {
+        "loss": "pretrain/loss",
+        "lr": "pretrain/lr",
+        "batch": "pretrain/batch",
+        "grad_norm": "pretrain/grad_norm",
+    }
+    shown = {names[key]: row[key] for key in names}
+    return {
+        **shown, "throughput/tokens_per_second": row["tokens_per_second"], "budget/progress": progress,
+        "budget/tokens": row["tokens"], "budget/seconds": row["seconds"],
+    }  # fmt: skip
+
+
+def _peak_memory_gib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

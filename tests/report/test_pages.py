@@ -1,0 +1,167 @@
+"""The pages of a study: complete, self-contained, and there for every sad case too."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from ablate.records import StudyPaths
+from ablate.report import write_report
+
+from ..analysis import synthetic
+
+FILES = (
+    "report.html", "report.md", "negative-results.md", "negative-results.json", "findings.json",
+    "tables/ablation.tex", "tables/ablation.md", "tables/ablation.csv", "tables/ablation.html",
+    "tables/ablation.trials.json",
+)  # fmt: skip
+
+
+class Loads(HTMLParser):
+    """Collects what a page would fetch, and the ids it has."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.ids, self.scripts, self.links = [], set(), 0, []
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.scripts += tag == "script"
+        if "id" in found:
+            self.ids.add(found["id"])
+        if tag == "a":
+            self.links.append(found.get("href", ""))
+        elif "src" in found or "href" in found:
+            self.fetched.append(found.get("src") or found.get("href"))
+
+
+def parsed(page):
+    reader = Loads()
+    reader.feed(page.read_text())
+    return reader
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    frozen = synthetic.study()
+    synthetic.write(root, frozen, synthetic.records(frozen))
+    return write_report(root)
+
+
+def test_every_file_is_written(written):
+    for name in (
+        *FILES,
+        "figures/forest.html",
+        "figures/forest.svg",
+        "figures/tasks.html",
+        "figures/curves.html",
+    ):
+        assert (written.parent / name).stat().st_size > 0
+
+
+def test_the_page_loads_nothing_from_anywhere(written):
+    assert all(url.startswith("data:") for url in parsed(written).fetched)
+    own = written.read_text().split("<style>")[1].split("</style>")[0]
+    assert "url(" not in own
+    assert "@import" not in own
+
+
+def test_plotly_is_inside_once(written):
+    assert written.read_text().count("plotly.js v") == 1
+
+
+def test_every_link_of_the_page_has_its_section(written):
+    page = parsed(written)
+    assert {link.removeprefix("#") for link in page.links} <= page.ids
+
+
+def test_the_answer_stands_before_everything_else(written):
+    text = written.read_text()
+    answer = json.loads((written.parent / "findings.json").read_text())["answer"]
+    assert text.index('class="answer"') < text.index("<nav>")
+    assert "model.position=none" in answer
+    assert re.search(r"hurts", text[: text.index("<nav>")])
+
+
+def test_the_svg_forest_is_well_formed_and_shows_every_arm(written):
+    root = ElementTree.fromstring((written.parent / "figures/forest.svg").read_text())
+    texts = {node.text for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert set(synthetic.EFFECTS) <= texts
+    assert {"hurts", "helps", "equivalent", "margin ±0.5"} <= texts
+
+
+def test_the_report_is_the_same_when_written_again(written):
+    before = {name: (written.parent / name).read_bytes() for name in FILES}
+    write_report(written.parent.parent)
+    assert before == {name: (written.parent / name).read_bytes() for name in FILES}
+
+
+def test_negative_results_hold_what_hurts_or_is_equivalent_and_never_what_is_open(tmp_path):
+    frozen = synthetic.study(["model.position=none", "model.norm=rmsnorm", "open", "good"])
+    base = [70.0, 71.0, 69.5, 70.4, 70.9]
+    shifts = {
+        "baseline": [0.0] * 5,
+        "model.position=none": [-8.1, -7.9, -8.0, -8.2, -7.8],
+        "model.norm=rmsnorm": [0.02, -0.03, 0.01, 0.0, -0.01],
+        "open": [3.0, -2.0, 1.0, -1.5, 0.5],
+        "good": [2.0, 2.1, 1.9, 2.2, 1.8],
+    }
+    values = {arm: [b + d for b, d in zip(base, shift, strict=True)] for arm, shift in shifts.items()}
+    synthetic.write(tmp_path, frozen, synthetic.of(frozen, values), curves=False)
+    text = (write_report(tmp_path).parent / "negative-results.md").read_text()
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert [h.split()[1] for h in headings] == ["model.position=none", "model.norm=rmsnorm"]
+    assert "how tokens know their place" in text  # the claim
+    assert "| `model.position` | scaled-sinusoidal | none |" in text  # the exact difference
+    assert "Smallest resolvable effect" in text
+    assert "ablate run synthetic.yaml" in text
+
+
+def sad_cases():
+    frozen = synthetic.study()
+    complete = synthetic.records(frozen)
+    one = synthetic.study(blocks=1)
+    cells = [(arm, block) for arm, block in frozen.trials.values()]
+    yield "no records", frozen, []
+    yield "one block", one, synthetic.records(one)
+    yield "baseline missing", frozen, [r for r in complete if r.arm != "baseline"]
+    yield "all failed", frozen, [synthetic.record(a, b, state="diverged", reason="<nan>") for a, b in cells]
+    yield "only a baseline", synthetic.study([]), [r for r in complete if r.arm == "baseline"]
+    yield "no spread", frozen, [synthetic.record(a, b, {synthetic.METRIC: 50.0}) for a, b in cells]
+    yield "not finite", frozen, [synthetic.record(a, b, {synthetic.METRIC: math.nan}) for a, b in cells]
+    yield "no margin", synthetic.study(margin=None), complete
+    yield "a loss as outcome", synthetic.study(metric="eval/mlm_loss", higher_is_better=False), complete
+    yield "no scale", synthetic.study(scale={}), complete
+
+
+@pytest.mark.parametrize(("frozen", "records"), [c[1:] for c in sad_cases()], ids=[c[0] for c in sad_cases()])
+def test_every_page_renders_for(tmp_path, frozen, records):
+    synthetic.write(tmp_path, frozen, records, curves=False)
+    page = write_report(tmp_path)
+    for name in FILES:
+        text = (page.parent / name).read_text()
+        assert "NaN" not in text.split("plotly.js")[0]
+        assert " nan" not in text.replace("is nan", "").split("plotly.js")[0]
+    assert all(url.startswith("data:") for url in parsed(page).fetched)
+
+
+def test_a_torn_curve_and_a_torn_record_are_said_and_do_not_stop_the_report(tmp_path):
+    frozen = synthetic.study()
+    synthetic.write(tmp_path, frozen, synthetic.records(frozen))
+    paths = StudyPaths(tmp_path)
+    paths.trial(synthetic.trial_id("baseline", 0)).curve.write_bytes(b"PAR1 torn")
+    paths.trial(synthetic.trial_id("baseline", 1)).record.write_text('{"study": ')
+    text = (write_report(tmp_path).parent / "report.md").read_text()
+    assert "curve of baseline, block 0 cannot be read" in text
+    assert "baseline-1/record.json cannot be read" in text
+
+
+def test_what_people_wrote_cannot_break_out_of_the_page(tmp_path):
+    bad = "</script><script>alert(1)</script>"
+    frozen = synthetic.study(["a"], question=bad, title=bad, notes=[bad])
+    synthetic.write(tmp_path, frozen, synthetic.records(frozen, effects={}))
+    assert "<script>alert" not in write_report(tmp_path).read_text()

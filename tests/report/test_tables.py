@@ -1,0 +1,152 @@
+"""The ablation table: every number is the records' number, in every format."""
+
+import csv
+import io
+import math
+import shutil
+import subprocess
+
+import pytest
+from rich.console import Console
+
+from ablate.analysis import analyze
+from ablate.report import FORMATS, format_table, render_table, render_terminal
+from ablate.report.latex import escape
+from ablate.report.tables import ablation_table
+
+from ..analysis import synthetic
+
+
+@pytest.fixture(scope="module")
+def frozen():
+    return synthetic.study()
+
+
+@pytest.fixture(scope="module")
+def records(frozen):
+    lost = synthetic.record("model.position=rope", 2, state="diverged", reason="loss is nan")
+    return [lost if r.trial == lost.trial else r for r in synthetic.records(frozen)]
+
+
+@pytest.fixture(scope="module")
+def found(frozen, records):
+    return analyze(frozen, records)
+
+
+def row(found, arm):
+    table = ablation_table(found)
+    cells = next(r for r in table.rows if r.arm == arm).cells
+    return {column.key: cell for column, cell in zip(table.columns, cells, strict=True)}
+
+
+def test_numbers_in_the_table_equal_the_records(found, records):
+    for arm in found.arms:
+        for metric in (synthetic.METRIC, "eval/mlm_loss", *synthetic.TASKS):
+            own = [r.metrics[metric] for r in records if r.arm == arm.name and r.state == "complete"]
+            assert row(found, arm.name)[metric].value == pytest.approx(math.fsum(own) / len(own), rel=1e-12)
+
+
+def test_shown_text_is_the_rounded_number(found):
+    for arm in found.arms:
+        cell = row(found, arm.name)[synthetic.METRIC]
+        assert float(cell.text) == pytest.approx(cell.value, abs=0.05)
+
+
+def test_the_baseline_is_on_top_and_scale_rows_are_at_the_end(found):
+    kinds = [r.kind for r in ablation_table(found).rows]
+    assert kinds[0] == "baseline"
+    assert kinds[-2:] == ["scale", "scale"]
+
+
+def test_columns_come_in_the_house_order(found):
+    keys = [c.key for c in ablation_table(found).columns]
+    assert keys == ["n", "tokens", "speed", "eval/mlm_loss", *synthetic.TASKS, synthetic.METRIC, "effect", "p", "verdict"]  # fmt: skip
+
+
+def test_failures_are_shown_and_never_blank(found):
+    assert row(found, "model.position=rope")["n"].text == "4/5, div. (1)"
+    assert all(cell.text for r in ablation_table(found).rows for cell in r.cells)
+
+
+def test_the_caption_is_complete(found):
+    caption = ablation_table(found).caption
+    for part in ("95 %", "Holm over the family of 3", "margin ±0.5 points", "Test CPU", "90s", "n ≤ 5"):
+        assert part in caption
+
+
+def test_the_intention_to_treat_line_stands_below(found):
+    assert any("Intention to treat" in note and "1 imputed" in note for note in ablation_table(found).notes)
+
+
+def test_a_reference_average_is_the_mean_of_its_tasks_only_where_the_arms_average_is(found):
+    scale = [r for r in ablation_table(found).rows if r.kind == "scale"]
+    keys = [c.key for c in ablation_table(found).columns]
+    assert scale[1].cells[keys.index(synthetic.METRIC)].value == 61.5
+
+
+def test_csv_holds_full_precision_and_trial_ids(found):
+    rows = list(csv.DictReader(io.StringIO(format_table(found, "csv"))))
+    assert [r["arm"] for r in rows] == [arm.name for arm in found.arms]
+    for line in rows[1:]:
+        effect = found.contrasts[line["arm"]].effect
+        assert float(line["effect"]) == effect.estimate
+        assert float(line["low"]) == effect.low
+        assert line["trials"].split() == [t.id for t in found.arm(line["arm"]).trials]
+
+
+def test_markdown_is_one_rectangular_table(found):
+    lines = [x for x in format_table(found, "markdown").splitlines() if x.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+
+
+def test_html_escapes_what_people_wrote(found, frozen, records):
+    nasty = frozen.model_copy(update={"title": "<script>alert(1)</script> & more"})
+    shown = format_table(analyze(nasty, records), "html")
+    assert "<script" not in shown
+    assert "&lt;script&gt;" in shown
+
+
+def test_latex_escapes_what_people_wrote():
+    assert escape("a_b & 5 % #1 {x} ~^\\") == (
+        r"a\_b \& 5\,\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
+    assert escape("Δ −1 ± 2 ☃") == r"\ensuremath{\Delta} \ensuremath{-}1 \ensuremath{\pm} 2 ?"
+
+
+def test_every_latex_line_of_the_body_has_all_columns(found):
+    body = format_table(found, "latex").split("\\midrule", 1)[1].split("\\bottomrule")[0]
+    lines = [x for x in body.splitlines() if x.endswith("\\\\") and "multicolumn" not in x]
+    assert {line.count(" & ") for line in lines} == {len(ablation_table(found).columns)}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.parametrize("alone", [True, False])
+def test_latex_compiles_alone_and_inside_a_document(found, tmp_path, alone):
+    (tmp_path / "table.tex").write_text(format_table(found, "latex"))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\usepackage{siunitx}\\usepackage{threeparttable}\\usepackage{graphicx}"
+        "\\begin{document}Before.\\input{table}After.\\end{document}"
+    )
+    name = "table" if alone else "paper"
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", name]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert (tmp_path / f"{name}.pdf").exists()
+
+
+def test_render_table_reads_a_run_folder_and_names_the_formats(tmp_path, frozen, records, found):
+    synthetic.write(tmp_path, frozen, records, curves=False)
+    for format in FORMATS:
+        assert render_table(tmp_path, format) == format_table(found, format)
+    with pytest.raises(ValueError, match="latex, markdown, csv, html"):
+        render_table(tmp_path, "docx")
+
+
+def test_the_terminal_table_fits_100_columns(found):
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(render_terminal(found))
+    text = console.export_text()
+    assert max(len(line) for line in text.splitlines()) <= 100
+    for word in ("hurts", "helps", "equivalent", "−8.11 [−8.23, −7.98]", "<.001"):
+        assert word in text

@@ -1,0 +1,151 @@
+"""A study file's mistakes are all told at once, with file, line, key, what is allowed and the nearest."""
+
+import json
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import ablate.study
+from ablate.design import arms, freeze
+from ablate.recipe import PRESETS, preset
+from ablate.study import Study, StudyError, schema
+
+GOOD = """\
+name: tiny
+question: Does it bite?
+baseline: {preset: crammed-small, set: {model.layers: 2}}
+budget: 10 steps
+design:
+  kind: one-factor
+  factors:
+    model.position: [rope, none]
+  groups: {small: {model.width: 128, model.heads: 2}}
+  blocks: 2
+outcome: {metric: eval/mlm_loss, margin: 0.05}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text):
+        path = tmp_path / "study.yaml"
+        path.write_text(textwrap.dedent(text))
+        return Study.load(path)
+
+    return load
+
+
+def problems(load, text):
+    with pytest.raises(StudyError) as caught:
+        load(text)
+    return [(p.line, p.key, p.message) for p in caught.value.problems]
+
+
+def test_a_good_study_resolves_its_baseline(load):
+    study = load(GOOD)
+    assert study.baseline.model.layers == 2
+    assert study.baseline.model.width == preset("crammed-small").model.width
+    assert study.file.outcome.higher_is_better is False
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "says"),
+    [
+        ("question:", "qestion:", 2, "qestion", "did you mean 'question'"),
+        ("outcome: {metric: eval/mlm_loss, margin: 0.05}", "", 1, "outcome", "required"),
+        ("budget: 10 steps", "budget: 10 stepps", 4, "budget", "unknown unit 'stepps'"),
+        ("budget: 10 steps", "budget: 0s", 4, "budget", "must be positive"),
+        ("crammed-small", "cramed-small", 3, "baseline.preset", "did you mean 'crammed-small'"),
+        ("model.layers: 2", "model.layer: 2", 3, "baseline.set.model.layer", "did you mean 'model.layers'"),
+        ("model.layers: 2", "model.layers: two", 3, "baseline.set.model.layers", "valid integer"),
+        ("model.position: [rope", "model.positon: [rope", 8, "design.factors.model.positon.0", "'model.position'"),
+        ("[rope, none]", "[rpoe, none]", 8, "design.factors.model.position.0", "did you mean 'rope'"),
+        ("[rope, none]", "[rope, scaled-sinusoidal]", 8, "design.factors.model.position.1", "same recipe as the base"),
+        ("[rope, none]", "[rope, rope]", 8, "design.factors.model.position.1", "same recipe as arm 'model.position=r"),
+        ("[rope, none]", "[]", 8, "design.factors.model.position", "at least one level"),
+        ("one-factor", "one-facter", 6, "design.kind", "did you mean 'one-factor'"),
+        ("model.heads: 2", "model.heads: 3", 9, "design.groups.small", "must be a multiple of model.heads"),
+        ("blocks: 2", "blocks: 0", 10, "design.blocks", "greater than or equal to 1"),
+        ("metric: eval/mlm_loss", "metric: eval/mlm_los", 11, "outcome.metric", "did you mean 'eval/mlm_loss'"),
+        ("blocks: 2", "bloks: 2", 10, "design.bloks", "did you mean 'blocks'"),
+        ("margin: 0.05", "margin: 0", 11, "outcome.margin", "greater than 0"),
+        ("margin: 0.05", "margin: small", 11, "outcome.margin", "valid number"),
+        ("budget: 10 steps", "budget: 10 steps\nbudget: 11 steps", 5, "budget", "given twice (first on line 4)"),
+        ("budget: 10 steps", "budget: [10 steps", 5, "", "not valid YAML"),
+        ("[rope, none]", "[rope, none]\n    data.source: [{kind: files, train: nowhere/*.txt}]", 9,
+         "design.factors.data.source.0", "nowhere"),
+        ("blocks: 2", "blocks: 2\nevaluate: {grammar: {tasks: [acceptabilty]}}", 11, "evaluate", "acceptability"),
+    ],
+)  # fmt: skip
+def test_each_mistake_names_its_line_key_and_way_out(load, old, new, line, key, says):
+    assert old in GOOD
+    found = problems(load, GOOD.replace(old, new, 1))
+    assert any(f[0] == line and f[1].startswith(key) and says in f[2] for f in found), found
+
+
+def test_all_mistakes_are_told_at_once(load):
+    text = (
+        GOOD.replace("margin: 0.05", "margin: -1")
+        .replace("blocks: 2", "bloks: 2")
+        .replace("10 steps", "soon")
+    )
+    found = problems(load, text)
+    assert [key for _, key, _ in found] == ["budget", "design.bloks", "outcome.margin"]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "one little sentence."])
+def test_a_corpus_that_fills_no_row_is_told_before_anything_starts(load, tmp_path, text):
+    (tmp_path / "corpus.txt").write_text(text)
+    source = f"data.source: {{kind: files, train: {tmp_path}/corpus.txt}}"
+    found = problems(load, GOOD.replace("model.layers: 2", source))
+    assert len(found) == 1
+    assert found[0][:2] == (3, "baseline")
+    assert "must fill at least one row of 128 tokens" in found[0][2]
+
+
+def test_couplings_are_checked(load):
+    text = GOOD.replace(
+        "  blocks: 2", "  requires: {model.position: {model.norm_placement: post}}\n  blocks: 2"
+    )
+    found = problems(load, text)
+    assert len(found) == 2
+    assert "requires model.norm_placement=post, here it is pre" in found[0][2]
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "just words", "\xff\xfe"])
+def test_what_is_no_study_is_refused_plainly(load, text):
+    assert len(problems(load, text)) >= 1
+
+
+def test_a_missing_file_names_the_nearest(tmp_path):
+    (tmp_path / "quickstart.yaml").write_text(GOOD)
+    with pytest.raises(StudyError, match="did you mean '.*quickstart.yaml'"):
+        Study.load(tmp_path / "quickstrat.yaml")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_buildable(name):
+    assert preset(name).conflicts() == []
+
+
+def test_the_schema_file_is_current():
+    path = Path(ablate.study.__file__).with_name("study.schema.json")
+    fresh = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+    assert path.read_text() == fresh, "run: ablate schema > ablate/study.schema.json"
+
+
+STUDIES = sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_every_study_of_the_repository_plans(path):
+    text = path.read_text()
+    if "ABLATE_DATA" in text and "ABLATE_DATA" not in os.environ:
+        pytest.skip("needs ABLATE_DATA")
+    study = Study.load(path)
+    assert len(freeze(study, created="").trials) == len(arms(study)) * study.file.design.blocks
+    head = text.split("name:", 1)[0]
+    assert "Protocol." in head, "a study's comment header is its protocol"
+    assert "$schema=../ablate/study.schema.json" in head
