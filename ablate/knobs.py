@@ -11,6 +11,7 @@ This module is pure: it imports neither torch nor optuna.
 from __future__ import annotations
 
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -206,6 +207,12 @@ def domain_of(annotation: Any, knob: Knob | None = None) -> Domain:
 
 def knobs(cls: type[Config], path: str = "", name: str = "") -> list[KnobInfo]:
     """Every knob below a config type, depth first, conditional ones qualified by their variant."""
+    return list(_knobs(cls, path, name))
+
+
+# Types do not change, and a plan asks hundreds of times; resolving their annotations takes 50 ms a time.
+@functools.cache
+def _knobs(cls: type[Config], path: str, name: str) -> tuple[KnobInfo, ...]:
     found: list[KnobInfo] = []
     hints = typing.get_type_hints(cls, include_extras=True)
     for key, field in cls.model_fields.items():
@@ -227,7 +234,24 @@ def knobs(cls: type[Config], path: str = "", name: str = "") -> list[KnobInfo]:
             found += knobs(bare, here, there)
         elif knob:
             found.append(KnobInfo(here, there, domain, knob, field.get_default(call_default_factory=True)))
-    return found
+    return tuple(found)
+
+
+def keys_beside(root: type[Config], location: Iterable[str | int]) -> list[str]:
+    """The keys that may stand where `location` (as in a pydantic error) does, the variant's name aside."""
+    here: Any = root
+    for part in list(location)[:-1]:
+        if isinstance(here, Variants):
+            here = next((c for c in here.classes if kind_of(c) == part), None)
+        elif isinstance(here, type) and issubclass(here, Config) and part in here.model_fields:
+            annotation = here.model_fields[str(part)].annotation
+            domain = domain_of(annotation)
+            here = domain if isinstance(domain, Variants) else _strip(annotation)[0]
+        elif not (isinstance(part, int) or here is dict):
+            return []
+    if isinstance(here, type) and issubclass(here, Config):
+        return [key for key in here.model_fields if key != "kind"]
+    return []
 
 
 def _knob_in(annotation: Any) -> Knob | None:

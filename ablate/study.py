@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from ablate.budget import Budget
 from ablate.evaluation.config import EvaluateSpec
-from ablate.knobs import Config, UnknownKnobError, get, replace
+from ablate.knobs import Config, UnknownKnobError, get, keys_beside, replace
 from ablate.recipe import PRESETS, Recipe, preset
 from ablate.tracking.config import TrackSpec
 
@@ -313,7 +313,7 @@ def _plain_loc(loc: tuple[Any, ...]) -> tuple[Any, ...]:
 def _explain(e: Any, root: type[Config]) -> str:
     kind, given, ctx = e["type"], e.get("input"), e.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _siblings(root, e["loc"])
+        known = keys_beside(root, e["loc"])
         near = difflib.get_close_matches(str(e["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         return f"unknown key{hint} Allowed here: {', '.join(known)}" if known else f"unknown key{hint}"
@@ -334,29 +334,6 @@ def _one_of(allowed: list[str], given: Any) -> str:
     near = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return f"one of {', '.join(allowed)}; got {given!r}{hint}"
-
-
-def _siblings(root: type[Config], loc: tuple[Any, ...]) -> list[str]:
-    """The keys allowed beside an unknown one, found by walking the types."""
-    from ablate.knobs import Variants as VariantDomain
-    from ablate.knobs import _strip, domain_of, kind_of  # the same walk that finds knobs
-
-    cls: Any = root
-    for part in loc[:-1]:
-        if isinstance(cls, VariantDomain):
-            cls = next((c for c in cls.classes if kind_of(c) == part), None)
-        elif isinstance(cls, type) and issubclass(cls, Config) and part in cls.model_fields:
-            annotation = cls.model_fields[part].annotation
-            domain = domain_of(annotation)
-            bare = _strip(annotation)[0]
-            cls = domain if isinstance(domain, VariantDomain) else bare
-        elif isinstance(part, int) or (isinstance(part, str) and cls is dict):
-            continue
-        else:
-            return []
-    if isinstance(cls, type) and issubclass(cls, Config):
-        return [k for k in cls.model_fields if k != "kind"]
-    return []
 
 
 def _unproduced_outcome(study: Study) -> list[tuple[tuple[Any, ...], str]]:
