@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.model.linear import Linear
+from ablate.model.linear import Linear, Product
 
 if TYPE_CHECKING:
     from ablate.model.config import ModelConfig
@@ -47,9 +47,10 @@ class TiedDecoder(nn.Module):
         super().__init__()
         self.vocabulary, self.width = vocabulary, width
         self.bias = nn.Parameter(torch.zeros(vocabulary)) if bias else None
+        self.product: Product = F.linear
 
     def forward(self, hidden_ND: Tensor, word_VD: Tensor) -> Tensor:
-        return F.linear(hidden_ND, word_VD, self.bias)
+        return self.product(hidden_ND, word_VD, self.bias)
 
     def macs_per_token(self, length: int) -> float:
         return self.vocabulary * self.width
@@ -63,7 +64,7 @@ class UntiedDecoder(TiedDecoder):
         self.weight = nn.Parameter(torch.zeros(vocabulary, width))
 
     def forward(self, hidden_ND: Tensor, word_VD: Tensor) -> Tensor:
-        return F.linear(hidden_ND, self.weight, self.bias)
+        return self.product(hidden_ND, self.weight, self.bias)
 
 
 def decoder(model: ModelConfig, vocabulary: int) -> nn.Module:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # x [..., K], weight [N, K], bias [N] → [..., N]
 
 
 class Linear(nn.Linear):
     """`nn.Linear` that leaves its weight to `initialize`, so that construction draws no random numbers.
 
     `into_residual` marks the products whose result is added to the residual stream, which
-    depth-scaled initialisations treat apart.
+    depth-scaled initialisations treat apart. `product` multiplies; a low precision puts its own there.
     """
 
     def __init__(self, inputs: int, outputs: int, bias: bool, *, into_residual: bool = False) -> None:
         self.into_residual = into_residual
         super().__init__(inputs, outputs, bias=bias)
+        self.product: Product = F.linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.product(x, self.weight, self.bias)
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.weight)
