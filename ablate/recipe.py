@@ -43,7 +43,8 @@ class Recipe(Config):
             told.append(
                 f"train.mask_rate {train.mask_rate} masks no token of a row of data.length {self.data.length}"
             )
-        return told
+        # The precision looks at the layers, so only of a model that can be built.
+        return told or train.precision.conflicts(self)
 
 
 def crammed_bert() -> Recipe:

@@ -139,10 +139,15 @@ class _Work:
         self._tokenizer, self._seed, self._folder, self._cache = tokenizer, seed, paths.predictions, cache
         self._heartbeat, self._config = heartbeat, recipe.finetune
         self._max_length = min(recipe.finetune.max_length, recipe.data.length)
+        precision = recipe.train.precision
         self._tuner = Finetuner(
-            model.encoder, recipe.model.width, self._config, bf16=recipe.train.precision != "fp32", seed=seed
+            precision.for_finetuning(model.encoder),
+            recipe.model.width,
+            self._config,
+            bf16=precision.finetunes_in_bf16,
+            seed=seed,
         )
-        self._identity = repr((self._config, recipe.train.precision, seed, _weights(model.encoder)))
+        self._identity = repr((self._config, precision, seed, _weights(model.encoder)))
 
     def task(self, task: Task) -> Scores:
         """Result name → metric → value per fine-tuning seed."""

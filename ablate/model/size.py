@@ -16,14 +16,15 @@ from ablate.model.config import ModelConfig
 
 
 @lru_cache(maxsize=256)
-def _outline(config: ModelConfig, vocabulary: int, length: int) -> Bert:
+def outline(config: ModelConfig, vocabulary: int, length: int) -> Bert:
+    """The model without memory behind it."""
     with torch.device("meta"):
         return Bert(config, vocabulary=vocabulary, length=length)
 
 
 def parameters(config: ModelConfig, *, vocabulary: int, length: int) -> int:
     """Exact number of trained numbers; a tied decoder's weight counts once."""
-    return sum(p.numel() for p in _outline(config, vocabulary, length).parameters())
+    return sum(p.numel() for p in outline(config, vocabulary, length).parameters())
 
 
 def flops_per_token(config: ModelConfig, *, vocabulary: int, length: int, predicted: float) -> float:
@@ -32,7 +33,7 @@ def flops_per_token(config: ModelConfig, *, vocabulary: int, length: int, predic
     2 per multiply-accumulate, backward twice the forward; attention scores and values are counted, head
     and decoder for the `predicted` share of positions only; element-wise work and lookups are not counted.
     """
-    model = _outline(config, vocabulary, length)
+    model = outline(config, vocabulary, length)
     head = _macs(model.transform, length) + _macs(model.decoder, length)
     return 3 * 2 * (_macs(model.encoder, length) + predicted * head)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from ablate.knobs import Config, Knob
+from ablate.model.precision import BF16, PrecisionConfig
 from ablate.optim import AdamW, OptimizerConfig, ScheduleConfig, Triangle2
 
 MaskRule = Literal["80-10-10", "all-mask"]
-Precision = Literal["fp32", "bf16"]
 
 
 class TrainConfig(Config):
@@ -74,11 +74,11 @@ class TrainConfig(Config):
         Knob("dropout in pretraining", 0.0, 0.9, paper="Training setup: off is better within a single epoch"),
     ] = 0.0  # fmt: skip
     precision: Annotated[
-        Precision,
-        Knob("arithmetic of the matrix products; bf16 is autocast over fp32 weights",
+        PrecisionConfig,
+        Knob("arithmetic of pretraining; bf16 is autocast over fp32 weights",
              paper="Training setup: automatic mixed precision over full fp32, scaled fp16 and pure bf16",
-             cost="bf16 is many times faster on hardware that has it"),
-    ] = "bf16"  # fmt: skip
+             cost="bf16 is many times faster on hardware that has it; below 8 bits speed is emulated"),
+    ] = BF16()  # fmt: skip
     compile: Annotated[
         bool,
         Knob("compile the model before the first step", speed_only=True,

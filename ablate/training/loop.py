@@ -40,6 +40,8 @@ class Begin(Callback):
         if resumed is None:
             return
         pl_module.raw_optimizer.load_state_dict(resumed.optimizer)
+        if resumed.state.get("scaling"):
+            pl_module.scaling.load_state_dict(resumed.state["scaling"])
         torch.set_rng_state(resumed.tensors["rng.cpu"])
         if "rng.cuda" in resumed.tensors and pl_module.device.type == "cuda":
             torch.cuda.set_rng_state(resumed.tensors["rng.cuda"], pl_module.device)

@@ -23,6 +23,7 @@ from torch import Tensor
 from ablate.budget import Budget
 from ablate.knobs import KnobInfo, Suggests, knobs, suggest
 from ablate.model import Bert
+from ablate.model.precision import Scaling
 from ablate.optim import batch_size, parameter_groups
 from ablate.recipe import Recipe
 from ablate.training.initial import build
@@ -47,7 +48,9 @@ class MaskedLanguageModel(LightningModule):
         self.model = model or build(
             recipe, seed=seed, vocabulary=getattr(recipe.data.tokenizer, "vocabulary", 32_768)
         )
-        self.compute = self.model.__call__
+        self.precision = recipe.train.precision
+        self.compute = self.precision.calls(self.model)
+        self.scaling = Scaling()
         self.ledger = ledger
         self.losses: list[float] = []  # one per optimizer step, settled
         self.step_lr = 0.0
@@ -78,8 +81,8 @@ class MaskedLanguageModel(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         train = self.recipe.train
         groups = parameter_groups(self.model, train.weight_decay, train.decay_norms)
-        optimizer = train.optimizer.build(groups, train.lr, train.weight_decay)
-        self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        optimizer = self.precision.optimizer(train.optimizer, groups, train.lr, train.weight_decay)
+        self._base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         return optimizer
 
     def on_fit_start(self) -> None:
@@ -89,6 +92,8 @@ class MaskedLanguageModel(LightningModule):
                     "a MaskedLanguageModel needs a budget: give it a ledger, or Trainer(max_steps=…)"
                 )
             self.ledger = Ledger(Budget("steps", self.trainer.max_steps), length=self.recipe.data.length)
+            self.precision.prepare(self.model, self.device)
+        self.scaling = self.precision.scaling(self.device.type)
 
     def training_step(self, batch: MicroBatch, index: int) -> None:
         assert self.ledger is not None
@@ -96,7 +101,7 @@ class MaskedLanguageModel(LightningModule):
             self._plan()
         with self.arithmetic():
             loss = self.compute(*batch)
-        self.manual_backward(loss / self._planned)
+        self.manual_backward(self.scaling.scale(loss / self._planned))
         loss = loss.detach()
         self._loss = loss if self._loss is None else self._loss + loss
         self._done += 1
@@ -117,7 +122,10 @@ class MaskedLanguageModel(LightningModule):
         factor = train.schedule.factor(progress)
         self.step_lr = train.lr * factor
         for group, base in zip(self.raw_optimizer.param_groups, self._base_lrs, strict=True):
-            group["lr"] = base * factor
+            if isinstance(group["lr"], Tensor):  # torchao's optimizers keep it on the device
+                group["lr"].fill_(base * factor)
+            else:
+                group["lr"] = base * factor
 
     def _step(self, micro: int) -> None:
         """Close the accumulation: mean gradient, clip by global norm, update."""
@@ -128,13 +136,15 @@ class MaskedLanguageModel(LightningModule):
         if self.cut:
             gradients = [p.grad for p in parameters if p.grad is not None]
             torch._foreach_mul_(gradients, self._planned / self._done)
+        self.scaling.unscale(self.raw_optimizer)
         # Clipped here and not by the Trainer: Lightning 2.6.6 refuses gradient_clip_val with a fused AdamW
         # under bf16-mixed. An infinite bound only measures the norm.
         clip = self.recipe.train.clip
         self.grad_norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
-        optimizer.step()
+        if self.scaling.accepts(self.grad_norm):
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self._pending.append(self._loss / self._done)
         self.step_sequences = self._done * micro
@@ -159,10 +169,8 @@ class MaskedLanguageModel(LightningModule):
     # --- arithmetic --------------------------------------------------------------------------------------
 
     def arithmetic(self) -> contextlib.AbstractContextManager[Any]:
-        """Autocast to bfloat16, or nothing."""
-        if self.recipe.train.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
+        """What the forward pass of a micro-batch runs in."""
+        return self.precision.arithmetic(self.device.type)
 
     def warm_up(self, batch: MicroBatch) -> list[str]:
         """Compile, and let the device load its kernels, before the clock starts; no weight changes.
@@ -172,13 +180,13 @@ class MaskedLanguageModel(LightningModule):
         warnings: list[str] = []
         if self.recipe.train.compile:
             # The inner forward, not the LightningModule: compiling that one breaks on self.log.
-            self.compute = torch.compile(self.model.forward, dynamic=False)
+            self.compute = torch.compile(self.precision.compiles(self.model), dynamic=False)
             try:
                 self._try(batch)
             except torch._dynamo.exc.TorchDynamoException as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 warnings.append(f"the model runs uncompiled, because compiling it failed here: {first}")
-                self.compute = self.model.__call__
+                self.compute = self.precision.calls(self.model)
         if self.device.type == "cuda":
             self._try(batch)
             torch.cuda.synchronize()

@@ -124,6 +124,9 @@ class _Run:
         self.model = build(recipe, seed=seed, vocabulary=self.vocabulary)
         self.resumed = self._resume()
         self.model.to(self.device)
+        recipe.train.precision.prepare(self.model, self.device)
+        for warning in recipe.train.precision.warnings(self.device):
+            self.warn(warning)
 
     # --- resuming ----------------------------------------------------------------------------------------
 
@@ -181,10 +184,16 @@ class _Run:
     def save(self, module: MaskedLanguageModel) -> None:
         """A checkpoint in mid-training, and the curve so far. Raises CheckpointError."""
         self.losses, self.cut = module.losses, module.cut
-        self._save(module.raw_optimizer, finished=False)
+        self._save(module.raw_optimizer, finished=False, scaling=module.scaling.state_dict())
         self._guarded(lambda: curve.write(self.paths.curve, self.rows))
 
-    def _save(self, optimizer: torch.optim.Optimizer | None, *, finished: bool) -> None:
+    def _save(
+        self,
+        optimizer: torch.optim.Optimizer | None,
+        *,
+        finished: bool,
+        scaling: Mapping[str, float] | None = None,
+    ) -> None:
         tensors = {"losses": torch.tensor(self.losses, dtype=torch.float32), "rng.cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -195,7 +204,7 @@ class _Run:
             optimizer=optimizer,
             state={
                 **self.identity, "vocabulary": self.vocabulary, "ledger": self.ledger.to_dict(),
-                "cut": self.cut, "metrics": self.metrics, "curve": self.rows,
+                "cut": self.cut, "metrics": self.metrics, "curve": self.rows, "scaling": scaling or {},
             },
             tensors=tensors,
             finished=finished,
@@ -233,7 +242,7 @@ class _Run:
                 self.model,
                 self.data,
                 vocabulary=self.data.vocabulary,
-                bf16=self.recipe.train.precision == "bf16",
+                precision=self.recipe.train.precision,
             )
             if math.isfinite(loss):
                 metrics["eval/mlm_loss"] = loss
