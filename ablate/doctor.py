@@ -59,7 +59,7 @@ class Doctor:
         return {"healthy": self.healthy, "checks": [asdict(check) for check in self.checks]}
 
     def __str__(self) -> str:
-        rows = [f"{c.mark} {c.topic:<10} {c.found}{_arrow(c)}" for c in self.checks]
+        rows = [f"{c.mark} {c.topic:<13} {c.found}{_arrow(c)}" for c in self.checks]
         return "\n".join(rows)
 
     def __rich__(self) -> Table:
@@ -200,13 +200,14 @@ def _file_system(place: Path) -> str:
 
 
 def devices() -> Iterator[Check]:
-    """Every device that torch sees, and how fast fp32 and bf16 are on it, measured here."""
+    """Every device that torch sees, how fast fp32 and bf16 are on it, and how it has the other precisions."""
     try:
         import torch
     except (ImportError, OSError) as error:
         yield Check("torch", "no", f"cannot be imported ({error})", 'pip install "torch>=2.11"')
         return
     yield from precisions(torch, "cpu", size=768, label=f"cpu, {torch.get_num_threads()} threads")
+    yield from levels("cpu")
     for index in range(torch.cuda.device_count()):
         yield from _cuda(torch, index)
     if not torch.cuda.is_available():
@@ -232,6 +233,7 @@ def _cuda(torch: Any, index: int) -> Iterator[Check]:
     text = f"{properties.name}, {properties.total_memory / GIB:.0f} GiB, capability {capability}"
     yield Check(f"cuda:{index}", "yes", text, facts=facts)
     yield from precisions(torch, f"cuda:{index}", size=4096, label=f"cuda:{index}")
+    yield from levels(f"cuda:{index}")
 
 
 def precisions(torch: Any, device: str, *, size: int, label: str) -> Iterator[Check]:
@@ -260,6 +262,21 @@ def precisions(torch: Any, device: str, *, size: int, label: str) -> Iterator[Ch
             yield Check(
                 name, "absent", f"{text}, {ratio:.2f}× fp32: slower here", "`train.precision: fp32`", facts
             )
+
+
+def levels(device: str) -> Iterator[Check]:
+    """Every level of train.precision that is not measured: native, emulated or unavailable, and why."""
+    from ablate.model.precision import PRECISIONS
+
+    for precision in (cls() for cls in PRECISIONS):
+        if precision.kind in ("fp32", "bf16"):
+            continue
+        found = precision.supported(device)
+        how = "unavailable" if not found.ok else "emulated" if found.emulated else "native"
+        text = f"{device}: {how}{f': {found.reason}' if found.reason else ''}"
+        text += "; its speed is no claim" if found.emulated else ""
+        facts = {"device": device, "support": how}
+        yield Check(precision.kind, "yes" if found.ok else "absent", text, facts=facts)
 
 
 def _best_seconds(act: Callable[[], object], *, at_least: float = 0.25) -> float:

@@ -7,7 +7,9 @@ import pytest
 from rich.console import Console
 
 from ablate import doctor as room
-from ablate.doctor import Check, Doctor, data, disk, doctor, memory, packages, storage, wandb
+from ablate.doctor import Check, Doctor, data, disk, doctor, levels, memory, packages, storage, wandb
+from ablate.model import precision
+from ablate.model.precision import PRECISIONS
 
 KEY = "0123456789abcdef" * 3
 
@@ -52,6 +54,28 @@ def test_both_precisions_are_measured_here(found: Doctor) -> None:
     }
     assert all(speed > 0 for speed in speeds.values())
     assert "fp32" in speeds
+
+
+def test_every_level_of_precision_is_native_emulated_or_unavailable_with_a_reason(found: Doctor) -> None:
+    support = {c.topic: c for c in found.checks if c.facts.get("support") and c.facts["device"] == "cpu"}
+    assert {*support, "fp32", "bf16"} == {cls().kind for cls in PRECISIONS}
+    assert {kind for kind, c in support.items() if c.facts["support"] == "unavailable"} == {"tf32"}
+    assert {"fp8", "int8-emulated", "int4", "ternary", "binary"} <= {
+        kind for kind, c in support.items() if c.facts["support"] == "emulated"
+    }
+    assert all(": " in c.found.removeprefix("cpu: ") for c in support.values() if "native" not in c.found)
+    assert all("no claim" in c.found for c in support.values() if c.facts["support"] == "emulated")
+
+
+def test_without_torchao_its_levels_are_unavailable_and_say_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision.importlib.util, "find_spec", lambda name: None)
+    lines = {c.topic: c for c in levels("cpu")}
+    for kind in ("fp8", "int8"):
+        assert lines[kind].facts["support"] == "unavailable"
+        assert "pip install 'ablate-bert[quantization]'" in lines[kind].found
+    assert lines["int8-emulated"].facts["support"] == "emulated"
 
 
 def test_the_json_rendering_is_json_and_holds_no_key(found: Doctor) -> None:

@@ -418,6 +418,12 @@ class Int8(_ByProduct):
             return Support(False, f"torchao is not installed; {TORCHAO}")
         if _type(device) == "cuda" and _capability(device) < (7, 5):
             return Support(False, "int8 products need an NVIDIA GPU from Turing on; use int8-emulated here")
+        from torch.utils._triton import has_triton
+
+        if _type(device) == "cpu" and has_triton():
+            return Support(
+                False, "where Triton has a GPU, torchao's int8 products run on it alone; use int8-emulated"
+            )
         return Support()
 
     def product(self, emulate: bool) -> Product:

@@ -232,17 +232,19 @@ class Int8:
     def __init__(self, forward: bool, grad_input: bool, grad_weight: bool) -> None:
         from torchao.prototype.quantized_training import int8_mixed_precision as torchao
 
-        self.config = torchao.Int8MixedPrecisionTrainingConfig(
+        config = torchao.Int8MixedPrecisionTrainingConfig(
             output=forward, grad_input=grad_input, grad_weight=grad_weight, module_swap=True
         )
-        self.apply = torchao._Int8MixedPrecisionTrainingLinearFunction.apply
+        apply = torchao._Int8MixedPrecisionTrainingLinearFunction.apply
+        # torch.compile takes the call as one node; it cannot pass the settings as an argument of it.
+        self.apply = torch.compiler.allow_in_graph(lambda x, weight, bias: apply(x, weight, bias, config))
 
     def __call__(self, x: Tensor, weight_NK: Tensor, bias_N: Tensor | None) -> Tensor:
         """x [..., K] → [..., N]."""
         dtype = product_dtype(x)
         bias = None if bias_N is None else bias_N.to(dtype)
         with torch.autocast(x.device.type, enabled=False):
-            return self.apply(x.to(dtype), weight_NK, bias, self.config)
+            return self.apply(x.to(dtype), weight_NK, bias)
 
 
 class Float8:
