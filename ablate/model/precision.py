@@ -108,7 +108,7 @@ class DynamicScaling(Scaling):
 class _Precision(Config):
     """What every precision can do."""
 
-    kind: str
+    kind: str = ""
     autocast: ClassVar[str | None] = None  # the type that matrix products are cast to
     fp32_products: ClassVar[str] = "highest"
     finetunes_in_bf16: ClassVar[bool] = True
