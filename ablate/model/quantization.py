@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # Codes [R, C] in fp32, and scales [R, 1] or [1, 1]: the value is their product.
@@ -153,6 +154,7 @@ class _Quantized(torch.autograd.Function):
         return y_MN.to(dtype).view(*x.shape[:-1], -1)
 
     @staticmethod
+    @once_differentiable  # rounding has no useful derivative: a second backward must fail, not mislead
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight_NK = ctx.saved_tensors
         rule, dtype = ctx.rule, ctx.dtype
@@ -209,6 +211,7 @@ class _StraightThrough(torch.autograd.Function):
         return y_MN.to(dtype).view(*x.shape[:-1], -1)
 
     @staticmethod
+    @once_differentiable  # rounding has no useful derivative: a second backward must fail, not mislead
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x_MK, weight_NK = ctx.saved_tensors
         g_MN = grad.reshape(-1, grad.shape[-1])

@@ -205,6 +205,14 @@ def test_a_covered_product_changes_its_own_result_alone(cover: str, touched: int
         assert relative(ours.float(), theirs.float()) < 0.3
 
 
+@pytest.mark.parametrize("product", [quantized(), q.FewBitWeights(q.ternary, norm=False)])
+def test_a_second_derivative_is_refused_not_made_up(product: Callable[..., Tensor]):
+    x, w = X.clone().requires_grad_(), W.clone().requires_grad_()
+    (gx,) = torch.autograd.grad(product(x, w, None).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gx.square().sum().backward()
+
+
 def test_integer_products_are_exact():
     (a, sa), (b, sb) = q.Nearest(127)(torch.randn(8, 1000)), q.Nearest(127)(torch.randn(9, 1000))
     exact = (a.long() @ b.long().T).double() * sa.double() * sb.double().T
