@@ -38,6 +38,20 @@ class Config(BaseModel):
         }
         return show({"kind": getattr(self, "kind", type(self).__name__), **own})
 
+    # What a config knows about its neighbours. `recipe` is the whole that this config is part of.
+
+    def conflicts(self, recipe: Any) -> list[str]:
+        """Why `recipe` cannot be built or run; each line names the knobs and the way out."""
+        return []
+
+    def cautions(self, recipe: Any) -> list[str]:
+        """Couplings that `recipe` should mind, each with its reason and source; it can be run as it is."""
+        return []
+
+    def inert(self, recipe: Any) -> Iterable[str]:
+        """Paths of knobs that change nothing in `recipe`, because of what this config chooses."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Knob(GroupedMetadata):
@@ -323,6 +337,15 @@ def replace(config: C, changes: Mapping[str, Any]) -> C:
             plain = {**old, **plain}
         node[keys[-1]] = plain
     return type(config).model_validate(data)
+
+
+def parts(config: Config) -> Iterator[Config]:
+    """A config and every config inside it, depth first."""
+    yield config
+    for key in type(config).model_fields:
+        value = getattr(config, key)
+        if isinstance(value, Config):
+            yield from parts(value)
 
 
 def differences(a: Config, b: Config, path: str = "") -> dict[str, tuple[Any, Any]]:

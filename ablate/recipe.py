@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ablate.data.config import DataConfig
 from ablate.evaluation.config import FinetuneConfig
-from ablate.knobs import Config, replace
+from ablate.knobs import Config, knobs, parts, replace
 from ablate.model import ModelConfig
 from ablate.training.config import TrainConfig
 
@@ -23,28 +23,23 @@ class Recipe(Config):
     train: TrainConfig = Field(default_factory=TrainConfig)
     finetune: FinetuneConfig = Field(default_factory=FinetuneConfig)
 
-    def conflicts(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Combinations of knobs that cannot be built or run, each with the way out."""
-        model, train = self.model, self.train
-        told: list[str] = []
-        if model.width % model.heads:
-            told.append(f"model.width ({model.width}) must be a multiple of model.heads ({model.heads})")
-        elif model.position.kind == "rope" and (model.width // model.heads) % 2:
-            told.append(
-                f"rope needs an even head width; model.width / model.heads is {model.width // model.heads}"
-            )
-        if model.activation.endswith("glu") and model.intermediate % 2:
-            told.append(f"a gated activation needs an even model.intermediate; it is {model.intermediate}")
-        if train.batch % train.micro_batch:
-            told.append(
-                f"train.batch ({train.batch}) must be a multiple of train.micro_batch ({train.micro_batch})"
-            )
-        if round(train.mask_rate * self.data.length) < 1:
-            told.append(
-                f"train.mask_rate {train.mask_rate} masks no token of a row of data.length {self.data.length}"
-            )
+        precision = self.train.precision
+        told = [line for part in parts(self) if part is not precision for line in part.conflicts(self)]
         # The precision looks at the layers, so only of a model that can be built.
-        return told or train.precision.conflicts(self)
+        return told or precision.conflicts(self)
+
+    def warnings(self) -> list[str]:
+        """Couplings to mind, each with its reason; the recipe can be run as it is."""
+        return [line for part in parts(self) for line in part.cautions(self)]
+
+    def effective(self) -> Recipe:
+        """The recipe with every knob that changes nothing in it at its default: two recipes with the same
+        effective recipe are the same experiment.
+        """
+        inert = {path for part in parts(self) for path in part.inert(self)}
+        return replace(self, {k.path: k.default for k in knobs(Recipe) if k.path in inert})
 
 
 def crammed_bert() -> Recipe:

@@ -62,8 +62,8 @@ def test_a_good_study_resolves_its_baseline(load):
         ("model.layers: 2", "model.layers: two", 3, "baseline.set.model.layers", "valid integer"),
         ("model.position: [rope", "model.positon: [rope", 8, "design.factors.model.positon.0", "'model.position'"),
         ("[rope, none]", "[rpoe, none]", 8, "design.factors.model.position.0", "did you mean 'rope'"),
-        ("[rope, none]", "[rope, scaled-sinusoidal]", 8, "design.factors.model.position.1", "same recipe as the base"),
-        ("[rope, none]", "[rope, rope]", 8, "design.factors.model.position.1", "same recipe as arm 'model.position=r"),
+        ("[rope, none]", "[rope, scaled-sinusoidal]", 8, "design.factors.model.position.1", "same model as the base"),
+        ("[rope, none]", "[rope, rope]", 8, "design.factors.model.position.1", "same model as arm 'model.position=r"),
         ("[rope, none]", "[]", 8, "design.factors.model.position", "at least one level"),
         ("one-factor", "one-facter", 6, "design.kind", "did you mean 'one-factor'"),
         ("model.heads: 2", "model.heads: 3", 9, "design.groups.small", "must be a multiple of model.heads"),
@@ -127,7 +127,7 @@ def test_a_missing_file_names_the_nearest(tmp_path):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_buildable(name):
-    assert preset(name).conflicts() == []
+    assert preset(name).problems() == []
 
 
 def test_the_schema_file_is_current():

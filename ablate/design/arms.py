@@ -145,16 +145,18 @@ def _change(base: Arm, changes: Mapping[str, Any], loc: Loc, tell: Tell) -> Arm 
 
 def _duplicates(found: list[Arm]) -> list[tuple[Loc, str]]:
     told: list[tuple[Loc, str]] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, Arm] = {}
     names: set[str] = set()
     for arm in found:
-        key = repr((canonical(arm.recipe), arm.budget))
+        key = repr((canonical(arm.recipe.effective()), arm.budget))
         if key in seen:
-            same = "the baseline" if seen[key] == BASELINE else f"arm '{seen[key]}'"
-            told.append((arm.loc, f"this arm is the same recipe as {same}; leave it out"))
+            same = "the baseline" if seen[key].name == BASELINE else f"arm '{seen[key].name}'"
+            idle = differences(arm.recipe, seen[key].recipe)
+            why = f": {', '.join(idle)} changes nothing here" if idle else ""
+            told.append((arm.loc, f"this arm is the same model as {same}{why}; leave it out"))
         elif arm.name in names:
             told.append((arm.loc, f"two arms are called '{arm.name}'"))
-        seen.setdefault(key, arm.name)
+        seen.setdefault(key, arm)
         names.add(arm.name)
     return told
 
@@ -185,7 +187,7 @@ def _unbuildable(found: list[Arm]) -> list[tuple[Loc, str]]:
     """Combinations that no model can be built from, told now and not at hour three."""
     told: list[tuple[Loc, str]] = []
     for arm in found:
-        told += [(arm.loc or ("baseline",), message) for message in arm.recipe.conflicts()]
+        told += [(arm.loc or ("baseline",), message) for message in arm.recipe.problems()]
     return told
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from ablate.model.init import InitConfig, Normal
 from ablate.model.norm import LayerNorm, NormConfig
 from ablate.model.position import PositionConfig, ScaledSinusoidal
 from ablate.model.residual import Placement
+
+if TYPE_CHECKING:
+    from ablate.recipe import Recipe
 
 
 class ModelConfig(Config):
@@ -128,6 +131,23 @@ class ModelConfig(Config):
     init: Annotated[
         InitConfig, Knob("how the weights are drawn", paper="the reference scripts others; none is reported")
     ] = Normal()
+
+    def conflicts(self, recipe: Recipe) -> list[str]:
+        told: list[str] = []
+        if self.width % self.heads:
+            told.append(f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
+        if self.activation.endswith("glu") and self.intermediate % 2:
+            told.append(f"a gated activation needs an even model.intermediate; it is {self.intermediate}")
+        return told
+
+    def cautions(self, recipe: Recipe) -> list[str]:
+        train = recipe.train
+        if self.norm_placement == "post" and train.lr >= 1e-3 and train.schedule.warmup == 0:
+            return [
+                f"model.norm_placement post at train.lr {train.lr:g} without train.schedule.warmup: pre-norm "
+                "is what allows high rates without warm-up (Cramming, Architecture); lower it or warm up"
+            ]
+        return []
 
     @property
     def head_width(self) -> int:

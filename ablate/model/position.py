@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ablate.knobs import Config, Knob, one_of
 from ablate.model.linear import Table
+
+if TYPE_CHECKING:
+    from ablate.recipe import Recipe
 
 
 class Position(Config):
@@ -132,6 +135,15 @@ class Rope(Position):
     kind: Literal["rope"] = "rope"
     theta: Annotated[float, Knob("base of the wavelengths", 100.0, 1e7, log=True)] = 10000.0
     fraction: Annotated[float, Knob("share of each head's dimensions that rotates", 0.1, 1.0)] = 1.0
+
+    def conflicts(self, recipe: Recipe) -> list[str]:
+        width, heads = recipe.model.width, recipe.model.heads
+        if width % heads == 0 and (width // heads) % 2:
+            return [
+                "model.position rope needs an even head width; model.width / model.heads is "
+                f"{width // heads}: change one of the two"
+            ]
+        return []
 
     def rotation(self, head_width: int, length: int) -> nn.Module:
         return Rotation(head_width, length, self.theta, self.fraction)

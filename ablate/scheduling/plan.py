@@ -14,6 +14,7 @@ from typing import Any
 from ablate.analysis import power
 from ablate.budget import Budget
 from ablate.knobs import show
+from ablate.recipe import recipe_from
 from ablate.records import FrozenStudy, Record
 
 # Weights and two Adam moments, float32, twice (the last two checkpoints are kept); a finished one: weights.
@@ -93,8 +94,20 @@ def make_plan(
         cost=None if rate_per_hour is None or known is None else known * rate_per_hour,
         disk_bytes=_disk(study, workers),
         resolution=_resolution(study, ours),
-        warnings=power.warnings(len(study.blocks), len(study.family), alpha=study.alpha),
+        warnings=[
+            *power.warnings(len(study.blocks), len(study.family), alpha=study.alpha),
+            *_couplings(study),
+        ],
     )
+
+
+def _couplings(study: FrozenStudy) -> list[str]:
+    """What arms should mind; said once, with the arms it is true of."""
+    arms: dict[str, list[str]] = {}
+    for arm in study.arms:
+        for warning in recipe_from(arm.recipe).warnings():
+            arms.setdefault(warning, []).append(arm.name)
+    return [f"{', '.join(names)}: {warning}" for warning, names in arms.items()]
 
 
 def _wall(hours: float | None, trials: int, workers: int) -> float | None:

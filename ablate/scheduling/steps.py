@@ -81,7 +81,7 @@ def _is_study(path: Path) -> bool:
 def pretrain_recipe(what: str, budget: str, seed: int, runs: Path) -> int:
     """Pretrain as a study of one arm on one block, so that it resumes, is watched and leaves a record."""
     recipe, spent = find_recipe(what), parse_budget(budget)
-    problems = recipe.conflicts()
+    problems = recipe.problems()
     if problems:
         raise RefusedError("\n".join(problems))
     check_disk(runs)

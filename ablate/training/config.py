@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from ablate.knobs import Config, Knob
 from ablate.model.precision import BF16, PrecisionConfig
 from ablate.optim import AdamW, OptimizerConfig, ScheduleConfig, Triangle2
+
+if TYPE_CHECKING:
+    from ablate.recipe import Recipe
 
 MaskRule = Literal["80-10-10", "all-mask"]
 
@@ -84,3 +88,22 @@ class TrainConfig(Config):
         Knob("compile the model before the first step", speed_only=True,
              cost="tens of seconds of start-up, outside the training clock"),
     ] = True  # fmt: skip
+
+    def conflicts(self, recipe: Recipe) -> list[str]:
+        told: list[str] = []
+        if self.batch % self.micro_batch:
+            told.append(
+                f"train.batch ({self.batch}) must be a multiple of train.micro_batch ({self.micro_batch})"
+            )
+        if round(self.mask_rate * recipe.data.length) < 1:
+            told.append(
+                f"train.mask_rate {self.mask_rate} masks no token of a row of "
+                f"data.length {recipe.data.length}; raise one of the two"
+            )
+        return told
+
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        if self.weight_decay == 0:
+            yield "train.decay_norms"
+        if self.micro_batch >= self.batch:
+            yield "train.ramp"

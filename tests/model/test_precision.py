@@ -435,7 +435,7 @@ SMALL = {"model.layers": 2, "model.width": 32, "train.lr": 0.01, "train.batch": 
 @every_level
 def test_a_tiny_model_learns(data: Prepared, tmp_path: Path, held_out_fp32: float, level: Any):
     recipe = tiny({**SMALL, "train.precision": level})
-    assert recipe.conflicts() == []
+    assert recipe.problems() == []
     found = run(tmp_path, data, "25 steps", recipe=recipe)
     assert found.state == "complete"
     assert np.isfinite(found.losses).all()
@@ -587,31 +587,31 @@ def recipe_with(changes: dict[str, Any]) -> Recipe:
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_way_out(changes: dict[str, Any], told: str):
-    (message,) = recipe_with(changes).conflicts()
+    (message,) = recipe_with(changes).problems()
     assert told in message
     assert "train.precision" in message
 
 
 def test_the_tied_decoder_of_fp8_needs_a_multiple_of_16_too():
     narrow = {"train.precision": {"kind": "fp8", "decoder": True}, "train.micro_batch": 8}
-    assert recipe_with(narrow).conflicts() == []
+    assert recipe_with(narrow).problems() == []
 
 
 def test_without_torchao_a_plan_says_so_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(precision.importlib.util, "find_spec", lambda name: None)
     for level in ("fp8", "int8", {"kind": "bf16-pure", "stochastic_rounding": True}):
-        (message,) = recipe_with({"train.precision": level}).conflicts()
+        (message,) = recipe_with({"train.precision": level}).problems()
         assert message.endswith(
             "needs torchao, which is not installed: pip install 'ablate-bert[quantization]'"
         )
     for cls in PRECISIONS:
         if cls not in (FP8, Int8):
-            assert recipe_with({"train.precision": cls()}).conflicts() == []
+            assert recipe_with({"train.precision": cls()}).problems() == []
 
 
 def test_tf32_plans_anywhere_and_is_refused_where_it_would_be_fp32(data: Prepared, tmp_path: Path):
     recipe = recipe_with({"train.precision": "tf32"})
-    assert recipe.conflicts() == []
+    assert recipe.problems() == []
     with pytest.raises(
         PrecisionError, match="tf32 cannot run on cpu: TF32 is a mode of NVIDIA .* use fp32 here"
     ):
