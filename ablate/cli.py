@@ -106,7 +106,13 @@ def plan(study: StudyFile, runs: Runs = RUNS, workers: Workers = None, form: For
     frozen = design.freeze(loaded, created=now())
     records, _ = load_records(runs / loaded.name)
     at_once = local_executor(workers or run.workers, run.gpus_per_trial, run.threads).workers
-    made = planning.make_plan(frozen, records, workers=at_once, rate_per_hour=run.rate_per_hour)
+    made = planning.make_plan(
+        frozen,
+        records,
+        workers=at_once,
+        rate_per_hour=run.rate_per_hour,
+        cautions=design.cautions(loaded),
+    )
     _json(made.to_dict()) if form is Shape.json else print(planning.text(made))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ablate.study
-from ablate.design import arms, freeze
+from ablate.design import arms, cautions, freeze
 from ablate.recipe import PRESETS, preset
 from ablate.study import Study, StudyError, schema
 
@@ -35,6 +35,26 @@ def load(tmp_path):
         return Study.load(path)
 
     return load
+
+
+def test_an_arm_that_differs_only_where_nothing_looks_is_refused(load):
+    idle = GOOD.replace("model.layers: 2", "model.layers: 2, train.weight_decay: 0").replace(
+        "model.position: [rope, none]", "train.decay_norms: [true]"
+    )
+    ((_, key, message),) = problems(load, idle)
+    assert key == "design.factors.train.decay_norms.0"
+    assert message.startswith("this arm is the same model as the baseline: train.decay_norms changes nothing")
+
+
+def test_couplings_are_told_with_their_arms_and_the_papers_reason(load):
+    """Cramming, Architecture: pre-norm is what allows a high rate without warm-up."""
+    daring = GOOD.replace("model.position: [rope, none]", "model.norm_placement: [post]")
+    (warning,) = cautions(load(daring))
+    assert warning.startswith(
+        "model.norm_placement=post: model.norm_placement post at train.lr 0.001 without"
+    )
+    warmed = daring.replace("model.layers: 2", "model.layers: 2, train.schedule.warmup: 0.1")
+    assert cautions(load(warmed)) == []
 
 
 def problems(load, text):

@@ -63,6 +63,15 @@ def problems(study: Study) -> list[tuple[Loc, str]]:
     return told
 
 
+def cautions(study: Study) -> list[str]:
+    """Couplings that arms of a valid study should mind: each said once, with the arms it is true of."""
+    named: dict[str, list[str]] = {}
+    for arm in arms(study):
+        for warning in arm.recipe.warnings():
+            named.setdefault(warning, []).append(arm.name)
+    return [f"{', '.join(names)}: {warning}" for warning, names in named.items()]
+
+
 def _arms(study: Study) -> tuple[list[Arm], list[tuple[Loc, str]]]:
     told: list[tuple[Loc, str]] = []
 

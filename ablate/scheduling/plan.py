@@ -14,7 +14,6 @@ from typing import Any
 from ablate.analysis import power
 from ablate.budget import Budget
 from ablate.knobs import show
-from ablate.recipe import recipe_from
 from ablate.records import FrozenStudy, Record
 
 # Weights and two Adam moments, float32, twice (the last two checkpoints are kept); a finished one: weights.
@@ -68,9 +67,14 @@ class Plan:
 
 
 def make_plan(
-    study: FrozenStudy, records: Sequence[Record], *, workers: int, rate_per_hour: float | None = None
+    study: FrozenStudy,
+    records: Sequence[Record],
+    *,
+    workers: int,
+    rate_per_hour: float | None = None,
+    cautions: Sequence[str] = (),
 ) -> Plan:
-    """The plan of a study, its finished trials taken as a pilot."""
+    """The plan of a study, its finished trials taken as a pilot; `cautions` are those of its arms."""
     ours = [r for r in records if r.trial in study.trials and r.state == "complete"]
     budgets = [Budget(**arm.budget) for arm in study.arms]
     seconds = [b.amount if b.unit == "seconds" else 0.0 if b.amount == 0 else math.nan for b in budgets]
@@ -96,18 +100,9 @@ def make_plan(
         resolution=_resolution(study, ours),
         warnings=[
             *power.warnings(len(study.blocks), len(study.family), alpha=study.alpha),
-            *_couplings(study),
+            *cautions,
         ],
     )
-
-
-def _couplings(study: FrozenStudy) -> list[str]:
-    """What arms should mind; said once, with the arms it is true of."""
-    arms: dict[str, list[str]] = {}
-    for arm in study.arms:
-        for warning in recipe_from(arm.recipe).warnings():
-            arms.setdefault(warning, []).append(arm.name)
-    return [f"{', '.join(names)}: {warning}" for warning, names in arms.items()]
 
 
 def _wall(hours: float | None, trials: int, workers: int) -> float | None:
