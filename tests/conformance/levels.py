@@ -1,0 +1,168 @@
+"""Every level of every knob, found through the types: a new variant or setting is covered unasked.
+
+What cannot be found is written here: what else must be chosen for a level to mean anything, values for knobs
+whose middle means nothing at this size, and the few levels that another test covers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.knobs import Choice, Free, KnobInfo, Number, Variants, get, kind_of, knobs, label, replace
+from ablate.recipe import Recipe, preset
+from tests.conformance.observe import corpora
+
+# A model of two tiny layers; the batch grows from one micro-batch to two within six steps.
+TINY = {
+    "model.layers": 2,
+    "model.width": 16,
+    "model.intermediate": 32,
+    "model.heads": 2,
+    "data.source": {"kind": "grammar", "megabytes": 0.1},
+    "data.tokenizer.vocabulary": 512,
+    "data.length": 16,
+    "train.micro_batch": 4,
+    "train.batch": 8,
+    "train.precision": "fp32",
+    "finetune": {"epochs": 1, "batch": 8, "head_width": 16, "lr": 1e-3},
+}
+
+
+def kinds(path: str) -> tuple[str, ...]:
+    """The variants of a union."""
+    (domain,) = {knob.domain for knob in knobs(Recipe) if knob.path == path}
+    assert isinstance(domain, Variants)
+    return domain.levels
+
+
+# What a variant cannot do without.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "data.source=files": {"train": str(corpora() / "text/wikipedia/train.parquet")},
+    "data.source=hub": {"name": str(corpora() / "hub/wikipedia"), "limit": None},
+    "data.tokenizer=given": {"path": str(corpora() / "vocab.txt")},
+}
+
+# What a knob or a level needs around it.
+CONTEXT: dict[str, dict[str, Any]] = {
+    # Only a batch that does not grow is the same batch for every size of micro-batch.
+    "train.micro_batch": {"train.ramp": 0.0},
+    "model.position[t5].max_distance": {"data.length": 128},
+    "train.decay_norms": {"train.weight_decay": 0.5},
+}
+
+# Values to try besides the default, where the middle of the domain does not fit a tiny model or text.
+VALUES: dict[str, list[Any]] = {
+    "model.width": [32],
+    "model.heads": [4],
+    "model.intermediate": [64],
+    "model.position[t5].max_distance": [64],
+    "data.source[grammar].megabytes": [0.2],
+    "data.source[local].name": ["books"],
+    "data.source[files].train": [str(corpora() / "text/books/train.parquet")],
+    "data.source[files].validation": [str(corpora() / "text/books/validation.parquet")],
+    "data.source[files].column": ["title"],
+    "data.source[hub].name": [str(corpora() / "hub/books")],
+    "data.source[hub].split": ["validation"],
+    "data.source[hub].validation": ["validation"],
+    "data.source[hub].column": ["title"],
+    "data.source[hub].limit": [800],
+    "data.tokenizer[wordpiece].vocabulary": [300],
+    "data.tokenizer[given].path": [str(corpora() / "smaller.txt")],
+    "data.token_ratio": [0.22],
+    "data.tokens": [10_000],
+    "train.batch": [16],
+    "train.micro_batch": [2],
+    "train.ramp": [0.0],
+    # A cool-down of a quarter is the very end that a triangle has.
+    **{f"train.schedule[{kind}].cooldown": [0.4] for kind in kinds("train.schedule")},
+    "finetune.clip": [0.01],
+    "finetune.max_length": [8],
+}
+
+# Levels that need what a test machine lacks, and the test that covers them instead.
+ELSEWHERE: dict[str, str] = {
+    "data.source[hub].config": "needs the hub",
+    "data.source[hub].revision": "needs the hub",
+    "train.precision=tf32": "needs tensor cores; tests/model/test_precision.py",
+    "train.compile=true": "takes half a minute a time; tests/model/test_conformance.py",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A level, and the recipe that differs from it in nothing else."""
+
+    knob: KnobInfo
+    sibling: Recipe
+    arm: Recipe
+
+
+def tiny() -> Recipe:
+    """The recipe around which every level is tried."""
+    return replace(preset("crammed-small"), TINY)
+
+
+def every_level() -> dict[str, Pair]:
+    """Name of the level → the level beside its sibling, for every knob of a recipe."""
+    found: dict[str, Pair] = {}
+    for knob in knobs(Recipe):
+        if knob.name in ELSEWHERE:
+            continue
+        base = replace(tiny(), {**_conditions(knob), **CONTEXT.get(knob.path, {}), **CONTEXT.get(knob.name, {})})
+        present = get(base, knob.path)
+        for level in other_levels(knob, present):
+            name = f"{knob.name}={label(level)}"
+            if name in ELSEWHERE:
+                continue
+            sibling = replace(base, CONTEXT.get(name, {}))
+            chosen = {"kind": level, **SETTINGS[name]} if name in SETTINGS else level
+            found[name] = Pair(knob, sibling, replace(sibling, {knob.path: chosen}))
+    return found
+
+
+def other_levels(knob: KnobInfo, present: Any) -> list[Any]:
+    """Levels besides the one that is present; for a number, one other value."""
+    if knob.path in VALUES or knob.name in VALUES:
+        return VALUES.get(knob.name, VALUES.get(knob.path, []))
+    domain = knob.domain
+    if isinstance(domain, Choice):
+        return [level for level in domain.levels if level != present]
+    if isinstance(domain, Variants):
+        return [kind_of(cls) for cls in domain.classes if not isinstance(present, cls)] + (
+            [None] if knob.default is None and present is not None else []
+        )
+    if isinstance(domain, Free):
+        raise LookupError(f"{knob.name} takes any {domain}: give a value in VALUES")
+    return [_middle(domain, present)]
+
+
+def _middle(domain: Number, present: Any) -> Any:
+    assert domain.low is not None
+    assert domain.high is not None
+    if domain.integer:
+        return present + 1 if present < domain.high else present - 1
+    middle = math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
+    return middle if middle != present else domain.low
+
+
+def _conditions(knob: KnobInfo) -> dict[str, Any]:
+    """What must be chosen for a knob to exist: `position[rope].theta` needs position: rope."""
+    found: dict[str, Any] = {}
+    path: list[str] = []
+    for part in knob.name.split(".")[:-1]:
+        key, _, kind = part.partition("[")
+        path.append(key)
+        if kind:
+            found[".".join(path)] = kind.rstrip("]")
+    here: dict[str, Any] = {}
+    for where, kind in found.items():  # keep a variant's own settings where it is present already
+        now = tiny()
+        try:
+            present = get(replace(now, here), where)
+        except ValueError:
+            present = None
+        if present is None or kind_of(type(present)) != kind:
+            here[where] = {"kind": kind, **SETTINGS.get(f"{where}={kind}", {})}
+    return here
