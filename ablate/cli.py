@@ -46,6 +46,7 @@ class KnobShape(StrEnum):
     table = "table"
     json = "json"
     markdown = "markdown"
+    page = "page"
 
 
 class TableShape(StrEnum):
@@ -70,7 +71,12 @@ RUNS = Path("runs")
 
 
 @app.command()
-def knobs(form: Annotated[KnobShape, typer.Option("--format")] = KnobShape.table) -> None:
+def knobs(
+    form: Annotated[KnobShape, typer.Option("--format", help="page: docs/knobs.md")] = KnobShape.table,
+    findings: Annotated[
+        Path | None, typer.Option(help="for the page: a folder with findings.json files of studies")
+    ] = None,
+) -> None:
     """Every knob, its domain, its crammed and its BERT value, and what the paper says of it."""
     from ablate.scheduling import listing
 
@@ -79,6 +85,9 @@ def knobs(form: Annotated[KnobShape, typer.Option("--format")] = KnobShape.table
         _json(rows)
     elif form is KnobShape.markdown:
         print(listing.markdown(rows))
+    elif form is KnobShape.page:
+        command = "ablate knobs --format page" + (f" --findings {findings}" if findings else "")
+        print(listing.page(rows, listing.read_findings(findings) if findings else [], command))
     else:
         _show(listing.table(rows), width=180)
 

@@ -111,31 +111,34 @@ class Choice:
 
 @dataclass(frozen=True)
 class Number:
-    """An integer or float between bounds (either may be open)."""
+    """An integer or float between bounds (either may be open); or none, which is set but never drawn."""
 
     integer: bool
     low: float | None
     high: float | None
     log: bool = False
+    optional: bool = False
 
     def __str__(self) -> str:
         low = "-∞" if self.low is None else show(self.low)
         high = "∞" if self.high is None else show(self.high)
-        return f"{'int' if self.integer else 'float'} {low} … {high}{' (log)' if self.log else ''}"
+        none = "none · " if self.optional else ""
+        return f"{none}{'int' if self.integer else 'float'} {low} … {high}{' (log)' if self.log else ''}"
 
 
 @dataclass(frozen=True)
 class Variants:
-    """One of several config classes, each with settings of its own."""
+    """One of several config classes, each with settings of its own; or none of them."""
 
     classes: tuple[type[Config], ...]
+    optional: bool = False
 
     @property
-    def levels(self) -> tuple[str, ...]:
-        return tuple(kind_of(c) for c in self.classes)
+    def levels(self) -> tuple[str | None, ...]:
+        return (*((None,) if self.optional else ()), *(kind_of(c) for c in self.classes))
 
     def __str__(self) -> str:
-        return " · ".join(self.levels)
+        return " · ".join(show(level) for level in self.levels)
 
 
 @dataclass(frozen=True)
@@ -209,13 +212,13 @@ def domain_of(annotation: Any, knob: Knob | None = None) -> Domain:
         return Choice((*get_args(annotation), *none))
     if annotation in (int, float):
         low, high, log = (knob.low, knob.high, knob.log) if knob else (None, None, False)
-        return Number(annotation is int, low, high, log)
+        return Number(annotation is int, low, high, log, optional)
     if get_origin(annotation) in (Union, types.UnionType):
         members = [_strip(m)[0] for m in get_args(annotation)]
         if all(isinstance(m, type) and issubclass(m, Config) for m in members):
-            return Variants(tuple(members))
+            return Variants(tuple(members), optional)
     if is_variant(annotation):
-        return Variants((annotation,))
+        return Variants((annotation,), optional)
     return Free(getattr(annotation, "__name__", str(annotation)))
 
 
@@ -460,6 +463,8 @@ def _draw(trial: Suggests, info: KnobInfo) -> Any:
         return trial.suggest_float(info.name, domain.low, domain.high, log=domain.log)
     assert isinstance(domain, Variants)
     kind = trial.suggest_categorical(info.name, list(domain.levels))
+    if kind is None:
+        return None
     member = next(c for c in domain.classes if kind_of(c) == kind)
     drawn: dict[str, Any] = {"kind": kind}
     for inner in knobs(member, info.path, f"{info.name}[{kind}]"):

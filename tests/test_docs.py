@@ -8,6 +8,7 @@ import yaml
 from typer.main import get_command
 
 from ablate.cli import app
+from ablate.scheduling import listing
 from ablate.study import Study
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +48,13 @@ def test_the_readmes_study_is_the_quickstart():
     assert block
     shown, real = yaml.safe_load(block[1]), yaml.safe_load((ROOT / "studies/quickstart.yaml").read_text())
     assert {key: real[key] for key in shown} == shown
+
+
+def test_the_page_of_knobs_is_current():
+    """Written by the command that it names."""
+    command = "ablate knobs --format page --findings docs/findings"
+    found = listing.read_findings(ROOT / "docs/findings")
+    assert (ROOT / "docs/knobs.md").read_text() == listing.page(listing.rows(), found, command) + "\n"
 
 
 def test_the_makefile_explains_every_target():

@@ -65,7 +65,7 @@ def test_every_knob_is_found_with_its_domain_and_conditional_ones_are_qualified(
     assert found == {
         "model.layers": Number(True, 1, 64, False),
         "model.bias": Choice((False, True)),
-        "model.clip": Number(False, 0.01, 10, True),
+        "model.clip": Number(False, 0.01, 10, True, optional=True),
         "model.norm": Variants((LayerNorm, RMSNorm, NoNorm)),
         "model.norm[layernorm].eps": Number(False, 1e-12, 1e-3, True),
         "model.norm[rmsnorm].eps": Number(False, 1e-12, 1e-3, True),

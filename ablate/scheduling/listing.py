@@ -1,20 +1,28 @@
-"""The listing of every knob: domain, value in the crammed recipe and in BERT, paper reference."""
+"""The listing of every knob: its domain, its value in two recipes, the paper's finding and ours."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from ablate.knobs import Config, KnobInfo, kind_of, label
+from ablate.knobs import Choice, Config, KnobInfo, Number, Variants, kind_of, label, show
 from ablate.knobs import knobs as knobs_of
 from ablate.recipe import Recipe, preset
 
 COLUMNS = ("knob", "domain", "crammed", "bert", "meaning", "paper", "cost")
 _ABSENT = "–"
+_SECTIONS = {
+    "model": "Architecture",
+    "data": "Data",
+    "train": "Pretraining",
+    "finetune": "Fine-tuning",
+}
 
 
 def rows() -> list[dict[str, Any]]:
@@ -63,3 +71,80 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     lines += ["| " + " | ".join(str(row[c]).replace("|", "\\|") for c in COLUMNS) + " |" for row in rows]
     return "\n".join(lines)
+
+
+# --- docs/knobs.md -------------------------------------------------------------------------------------
+
+_INTRODUCTION = """\
+# Every knob
+
+Written by `{command}`; a test keeps it current.
+
+{knobs} knobs; {levels} levels named by their types, besides the numbers, which have ranges. A knob with
+a variant in its name, as `model.position[rope].theta`, exists only where that variant is chosen; in a
+study file it is written without it, `model.position.theta`. Columns *crammed* and *BERT* are the presets
+`crammed-bert` and `bert-original`, a dash where the knob does not exist there. *The paper* is Geiping &
+Goldstein 2023 (arXiv:2212.14034) and its reference code. *Here* is what this project measured, with the
+study it comes from; empty where nothing has been measured yet.
+"""
+
+
+def count(infos: Sequence[KnobInfo]) -> tuple[int, int]:
+    """How many knobs there are, and how many levels their types name."""
+    named = [info.domain.levels for info in infos if isinstance(info.domain, Choice | Variants)]
+    none = sum(isinstance(info.domain, Number) and info.domain.optional for info in infos)
+    return len(infos), sum(map(len, named)) + none
+
+
+def page(rows: Sequence[dict[str, Any]], findings: Sequence[Mapping[str, Any]], command: str) -> str:
+    """Every knob as a document, by section, with what was found of it."""
+    knobs, levels = count(knobs_of(Recipe))
+    parts = [_INTRODUCTION.format(command=command, knobs=knobs, levels=levels)]
+    ours = _ours(findings)
+    for section, title in _SECTIONS.items():
+        parts += [
+            f"## {title}\n",
+            "| knob | levels | crammed | BERT | the paper | here |",
+            "|" + " --- |" * 6,
+        ]
+        for row in rows:
+            if row["path"].split(".")[0] == section:
+                parts.append(_line(row, ours.get(row["path"], [])))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _line(row: Mapping[str, Any], ours: Sequence[str]) -> str:
+    about = row["meaning"] + (f"; cost: {row['cost']}" if row["cost"] else "")
+    if row["speed_only"]:
+        about += "; changes speed only"
+    cells = [
+        f"`{row['knob']}`<br>{about}", row["domain"], row["crammed"], row["bert"], row["paper"],
+        "<br>".join(ours),
+    ]  # fmt: skip
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _ours(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What was found of each knob: path → one line per arm that changed nothing else."""
+    found: dict[str, list[str]] = {}
+    for study in findings:
+        for arm in study["arms"]:
+            if arm["contrast"] is None or len(arm["changes"]) != 1:
+                continue
+            ((path, (_, level)),) = arm["changes"].items()
+            effect, unit = arm["contrast"]["effect"], study["outcome"]["label"]
+            line = f"{show(level)}: **{arm['contrast']['verdict']}**"
+            if effect["estimate"] is not None:
+                line += f", {effect['estimate']:+.3g} {unit}"
+            if effect["low"] is not None:
+                line += f" [{effect['low']:+.3g}, {effect['high']:+.3g}]"
+            found.setdefault(path, []).append(
+                f"{line} (study {study['name']}, {study['budget']}, {effect['n']} blocks)"
+            )
+    return found
+
+
+def read_findings(folder: Path) -> list[dict[str, Any]]:
+    """The findings files of a folder, by name."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]

@@ -110,7 +110,9 @@ def every_level() -> dict[str, Pair]:
     for knob in knobs(Recipe):
         if knob.name in ELSEWHERE:
             continue
-        base = replace(tiny(), {**_conditions(knob), **CONTEXT.get(knob.path, {}), **CONTEXT.get(knob.name, {})})
+        base = replace(
+            tiny(), {**_conditions(knob), **CONTEXT.get(knob.path, {}), **CONTEXT.get(knob.name, {})}
+        )
         present = get(base, knob.path)
         for level in other_levels(knob, present):
             name = f"{knob.name}={label(level)}"
@@ -130,18 +132,18 @@ def other_levels(knob: KnobInfo, present: Any) -> list[Any]:
     if isinstance(domain, Choice):
         return [level for level in domain.levels if level != present]
     if isinstance(domain, Variants):
-        return [kind_of(cls) for cls in domain.classes if not isinstance(present, cls)] + (
-            [None] if knob.default is None and present is not None else []
-        )
+        here = None if present is None else kind_of(type(present))
+        return [level for level in domain.levels if level != here]
     if isinstance(domain, Free):
         raise LookupError(f"{knob.name} takes any {domain}: give a value in VALUES")
-    return [_middle(domain, present)]
+    none = [None] if domain.optional and present is not None else []
+    return [*none, _middle(domain, present)]
 
 
 def _middle(domain: Number, present: Any) -> Any:
     assert domain.low is not None
     assert domain.high is not None
-    if domain.integer:
+    if domain.integer and present is not None:
         return present + 1 if present < domain.high else present - 1
     middle = math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
     return middle if middle != present else domain.low

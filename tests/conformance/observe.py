@@ -174,7 +174,13 @@ def _observe(key: str, held: _Key) -> Seen:
     trained = pretrained(recipe)
     paths = TrialPaths(fresh())
     found = evaluate(
-        trained.model, recipe, prepared(recipe).tokenizer, task(), seed=5, paths=paths, cache=scratch() / "tasks"
+        trained.model,
+        recipe,
+        prepared(recipe).tokenizer,
+        task(),
+        seed=5,
+        paths=paths,
+        cache=scratch() / "tasks",
     )
     said = hashlib.sha256()
     for file in sorted(paths.predictions.rglob("*.parquet")):

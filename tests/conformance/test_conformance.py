@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-import torch
 
-from ablate.knobs import canonical, differences, get, replace
+from ablate.knobs import canonical, differences, replace
 from ablate.model import parameters
 from ablate.training import Trained
 from ablate.training.initial import vocabulary_of
-from tests.conformance.levels import ELSEWHERE, Pair, every_level, tiny
+from tests.conformance.levels import Pair, every_level
 from tests.conformance.observe import (
-    BUDGET,
     Interrupting,
     Interruption,
     fresh,
