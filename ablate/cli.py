@@ -237,6 +237,19 @@ def pretrain(
     raise typer.Exit(pretrain_recipe(recipe, budget, seed, runs))
 
 
+@app.command()
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="a checkpoint, or the folder of a trial")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new folder")],
+) -> None:
+    """Write a checkpoint as a folder that AutoModel.from_pretrained of transformers loads."""
+    from ablate.export import export as write
+
+    print(write(checkpoint, folder))
+
+
 def _json(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 

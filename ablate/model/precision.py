@@ -167,6 +167,10 @@ class _Precision(Config):
         """The encoder that fine-tuning copies: fp32 weights, layers as the module's text says."""
         return encoder
 
+    def few_bit(self, model: Bert) -> dict[str, Any] | None:
+        """Layers whose weights count in few bits wherever the model runs, and how; None: there are none."""
+        return None
+
 
 class FP32(_Precision):
     """Everything in fp32."""
@@ -380,7 +384,7 @@ class FP8(_Quantized):
         return Support(True, "float8 products need an NVIDIA GPU from Ada or Hopper on", emulated=True)
 
     def product(self, emulate: bool) -> Product:
-        from ablate.model.quantization import Float8
+        from ablate.model.torchao import Float8
 
         return Float8(self.recipe, emulate)
 
@@ -427,7 +431,7 @@ class Int8(_ByProduct):
         return Support()
 
     def product(self, emulate: bool) -> Product:
-        from ablate.model.quantization import Int8 as Torchao
+        from ablate.model.torchao import Int8 as Torchao
 
         return Torchao(self.forward, self.grad_input, self.grad_weight)
 
@@ -529,6 +533,11 @@ class _BitNet(_Emulated):
 
     def for_finetuning(self, encoder: nn.Module) -> nn.Module:
         return encoder
+
+    def few_bit(self, model: Bert) -> dict[str, Any] | None:
+        parts = {id(part) for part in covered(model, self.skip_first, self.skip_last, self.decoder)}
+        layers = [name for name, part in model.named_modules() if id(part) in parts]
+        return {"weights": self.kind, "norm": self.norm, "layers": layers}
 
 
 class Ternary(_BitNet):

@@ -2,6 +2,7 @@
 
     checkpoint/step-000001200/           {model,optimizer,tensors}.safetensors, state.json (the last two)
     checkpoint/step-000001500-finished/  {model,tensors}.safetensors, state.json (pretraining is over)
+    checkpoint/tokenizer.json
     checkpoint/attempts.json
 
 A checkpoint is written to a temporary folder, fsynced and renamed, so that a name means a whole one. A disk
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from ablate.records.store import Damage, sync, write_json
 
 KEEP = 2
+TOKENIZER = "tokenizer.json"
 FORMAT = 1
 
 

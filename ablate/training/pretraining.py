@@ -18,6 +18,7 @@ from ablate.data import Prepared
 from ablate.model import Bert, flops_per_token
 from ablate.recipe import Recipe
 from ablate.records import TrialPaths
+from ablate.records.store import write_bytes
 from ablate.tracking.interface import Tracker
 from ablate.tracking.null import Null
 from ablate.training import checkpoint as checkpoints
@@ -194,6 +195,7 @@ class _Run:
         finished: bool,
         scaling: Mapping[str, float] | None = None,
     ) -> None:
+        self._keep_tokenizer()
         tensors = {"losses": torch.tensor(self.losses, dtype=torch.float32), "rng.cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -209,6 +211,15 @@ class _Run:
             tensors=tensors,
             finished=finished,
         )  # fmt: skip
+
+    def _keep_tokenizer(self) -> None:
+        """Weights are no use without it, and the cache that it comes from may be gone some day."""
+        file = self.paths.checkpoint / checkpoints.TOKENIZER
+        if not file.exists():
+            try:
+                write_bytes(file, self.data.tokenizer.to_str().encode())
+            except OSError as error:
+                raise CheckpointError(f"the tokenizer could not be written to {file}: {error}") from error
 
     def _guarded(self, write: Callable[[], None]) -> None:
         """Write something without which the trial can go on."""

@@ -21,7 +21,7 @@ from ablate.evaluation.config import FinetuneConfig
 from ablate.evaluation.encode import Tokens
 from ablate.evaluation.finetune import Finetuner, Rows
 from ablate.knobs import Choice, kind_of, knobs, label, replace
-from ablate.model import Bert, ModelConfig, precision
+from ablate.model import Bert, ModelConfig, precision, torchao
 from ablate.model import quantization as q
 from ablate.model.precision import (
     BF16,
@@ -244,7 +244,7 @@ def test_every_operand_is_scaled_along_its_own_contraction():
 
 def test_eight_bits_to_nearest_agree_with_torchao():
     ours = results(q.Quantized(q.Nearest(127), q.Nearest(127), q.Nearest(127)))
-    for a, b, exact in zip(ours, results(q.Int8(True, True, True)), results(F.linear), strict=True):
+    for a, b, exact in zip(ours, results(torchao.Int8(True, True, True)), results(F.linear), strict=True):
         assert relative(a, b) < 1e-3  # a tie may round the other way
         assert relative(a, exact) < 0.02
 
@@ -263,7 +263,7 @@ def test_int8_is_torchaos_module_swap_and_quantises(cover: tuple[bool, bool, boo
     y.backward(G)
     theirs = (y, x.grad, layer[0].weight.grad, layer[0].bias.grad)
     exact = results(F.linear)
-    for i, (a, b) in enumerate(zip(results(q.Int8(*cover)), theirs, strict=True)):
+    for i, (a, b) in enumerate(zip(results(torchao.Int8(*cover)), theirs, strict=True)):
         assert torch.equal(a, b)
         if i < 3:
             assert (relative(a, exact[i]) > 1e-3) == cover[i]
@@ -283,7 +283,7 @@ def test_float8_is_torchaos_own_layer_and_quantises(recipe: Any):
     y = layer(x)
     y.backward(G)
     theirs = (y, x.grad, layer[0].weight.grad, layer[0].bias.grad)
-    for a, b in zip(results(q.Float8(recipe, True)), theirs, strict=True):
+    for a, b in zip(results(torchao.Float8(recipe, True)), theirs, strict=True):
         assert torch.equal(a, b)
     assert 0.01 < relative(y, F.linear(X, W, B)) < 0.06
 
