@@ -69,7 +69,7 @@ class FinetuneConfig(Config):
         float, Knob("dropout in encoder and head while fine-tuning", 0.0, 0.5, paper="GLUE protocol: 0.1")
     ] = 0.1
     pooler: Annotated[
-        Literal["cls", "mean", "max"],
+        Literal["cls", "mean", "max", "lse"],
         Knob("how token states become one vector", paper="reference: first token (its own yaml said mean)"),
     ] = "cls"
     head_width: Annotated[

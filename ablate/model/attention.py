@@ -1,38 +1,90 @@
-"""Self-attention over the whole row.
+"""How positions exchange what they know.
 
-Shapes: B batch, T position, D width, H head, K head width.
+Shapes: B batch, T position, D width, H head, K head width; S shared width and E gated width of FLASH.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import contextlib
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.knobs import Config, Knob
+from ablate.knobs import Config, Knob, kind_of, one_of
 from ablate.model.linear import Linear
 
 if TYPE_CHECKING:
     from ablate.model.config import ModelConfig
+    from ablate.recipe import Recipe
+
+# Added to the scores of padding. Its exponential is 0 in every precision, and a row of nothing but
+# padding stays finite, which -inf would not.
+PADDING = -1e4
+
+QkvBias = Annotated[
+    bool,
+    Knob(
+        "biases of the query, key and value projections",
+        paper="Architecture: dropped, for speed at about the same size",
+        cost="3 vectors of model.width per layer",
+    ),
+]
 
 
-class SoftmaxAttention(Config):
+class Attention(Config):
+    """What the variants share. `replaces_feedforward`: a block has no other sublayer."""
+
+    replaces_feedforward: ClassVar[bool] = False
+    by_layer: ClassVar[bool] = False  # blocks differ by their index
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module | None:
+        """The sublayer of block `index`: x [B, T, D] and a bias on scores → [B, T, D]; None: it has none."""
+        raise NotImplementedError
+
+    def score_heads(self, model: ModelConfig) -> int:
+        """How many score matrices [T, T] a position may act on; 0: there are none."""
+        return 0
+
+    def conflicts(self, recipe: Recipe) -> list[str]:
+        model = recipe.model
+        if model.position.on_scores and not self.score_heads(model):
+            return [
+                f"model.position {model.position.kind} acts on attention scores, and model.attention "
+                f"{kind_of(type(self))} has none; take scaled-sinusoidal, sinusoidal, learned or none"
+            ]
+        return []
+
+
+# --- scores and weights --------------------------------------------------------------------------------
+
+
+class SoftmaxAttention(Attention):
     """Scaled dot-product attention with several heads (Vaswani et al. 2017)."""
 
     kind: Literal["softmax"] = "softmax"
-    qkv_bias: Annotated[
+    qkv_bias: QkvBias = False
+    output: Annotated[
         bool,
-        Knob(
-            "biases of the query, key and value projections",
-            paper="Architecture: dropped, for speed at about the same size",
-            cost="3 vectors of model.width per layer",
-        ),
+        Knob("a product that mixes the heads' results", cost="off saves model.width squared per layer"),
+    ] = True
+    causal: Annotated[bool, Knob("look at earlier positions only, as a decoder does")] = False
+    fp32: Annotated[
+        bool, Knob("scores and weights in fp32 whatever train.precision says", cost="slower in bf16")
     ] = False
 
-    def build(self, model: ModelConfig, length: int, dropout: float) -> nn.Module:
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
         return SelfAttention(model, self, length, dropout)
+
+    def score_heads(self, model: ModelConfig) -> int:
+        return model.heads
+
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        if recipe.train.precision.kind == "fp32":
+            yield "model.attention.fp32"
 
 
 class SelfAttention(nn.Module):
@@ -42,22 +94,30 @@ class SelfAttention(nn.Module):
         super().__init__()
         width = model.width
         self.heads, self.head_width = model.heads, model.head_width
-        self.qkv = Linear(width, 3 * width, config.qkv_bias)
+        self.qkv = Linear(width, 3 * width, config.qkv_bias, parts=3)
         self.rotate = model.position.rotation(self.head_width, length)
+        self.attend: Attend = attend_in_fp32 if config.fp32 else attend
+        if config.causal:
+            self.attend = Causal(self.attend)
         self.dropout = nn.Dropout(dropout)
-        self.out = Linear(width, width, model.linear_bias, into_residual=True)
+        self.out = (
+            Linear(width, width, model.linear_bias, into_residual=True) if config.output else nn.Identity()
+        )
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
         qkv = self.qkv(x_BTD).view(B, T, 3, self.heads, self.head_width)
         q_BHTK, k_BHTK, v_BHTK = qkv.permute(2, 0, 3, 1, 4).unbind()
         dropout = self.dropout.p if self.training else 0.0
-        y_BHTK = attend(self.rotate(q_BHTK), self.rotate(k_BHTK), v_BHTK, bias, dropout)
+        y_BHTK = self.attend(self.rotate(q_BHTK), self.rotate(k_BHTK), v_BHTK, bias, dropout)
         return self.out(y_BHTK.transpose(1, 2).reshape(B, T, D))
 
     def macs_per_token(self, length: int) -> float:
         """Scores and weighted values; the projections count themselves."""
         return 2 * length * self.heads * self.head_width
+
+
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 
 
 def attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
@@ -71,3 +131,324 @@ def attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, bias: Tensor | None, 
     scores = torch.matmul(q_BHTK * q_BHTK.shape[-1] ** -0.5, k_BHTK.transpose(-1, -2))
     weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
     return torch.matmul(F.dropout(weights, dropout), v_BHTK)
+
+
+def attend_in_fp32(
+    q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, bias: Tensor | None, dropout: float
+) -> Tensor:
+    """`attend`, computed in fp32 from rounded queries, keys and values."""
+    with uncast(q_BHTK):
+        exact = None if bias is None else wide(bias)
+        return attend(wide(q_BHTK), wide(k_BHTK), wide(v_BHTK), exact, dropout).to(v_BHTK.dtype)
+
+
+def uncast(x: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Without autocast, on the devices that have it."""
+    device = x.device.type
+    available = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if available else contextlib.nullcontext()
+
+
+def wide(x: Tensor) -> Tensor:
+    """In fp32, or in fp64 where it is in that already."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class Causal:
+    """An attention in which no position sees a later one."""
+
+    def __init__(self, attend: Attend) -> None:
+        self.attend = attend
+
+    def __call__(
+        self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, bias: Tensor | None, dropout: float
+    ) -> Tensor:
+        later_TT = torch.full((q_BHTK.shape[2],) * 2, PADDING, device=q_BHTK.device, dtype=q_BHTK.dtype).triu(
+            1
+        )
+        return self.attend(q_BHTK, k_BHTK, v_BHTK, later_TT if bias is None else bias + later_TT, dropout)
+
+
+def _norm(scores: Tensor, keep: Tensor) -> Tensor:
+    return F.normalize(scores * keep, dim=-1, eps=1e-6)
+
+
+def _identity(scores: Tensor, keep: Tensor) -> Tensor:
+    return scores * keep * _count(scores, keep).rsqrt()
+
+
+def _relu(scores: Tensor, keep: Tensor) -> Tensor:
+    return F.relu(scores) * keep / _count(scores, keep)
+
+
+def _cumsum(scores: Tensor, keep: Tensor) -> Tensor:
+    return (scores * keep).cumsum(-1) * keep * _count(scores, keep).rsqrt()
+
+
+def _cumsumexp(scores: Tensor, keep: Tensor) -> Tensor:
+    return scores.logcumsumexp(-1) * keep * _count(scores, keep).rsqrt()
+
+
+def _count(scores: Tensor, keep: Tensor) -> Tensor:
+    return keep.expand_as(scores).sum(-1, keepdim=True).clamp(min=1)
+
+
+Weights = Literal["norm", "identity", "relu", "cumsum", "cumsumexp"]
+# What stands in for the softmax: scores and which keys are no padding (1 or 0) → weights.
+WEIGHTS: dict[Weights, Callable[[Tensor, Tensor], Tensor]] = {
+    "norm": _norm,
+    "identity": _identity,
+    "relu": _relu,
+    "cumsum": _cumsum,
+    "cumsumexp": _cumsumexp,
+}
+assert set(WEIGHTS) == set(get_args(Weights))
+
+
+class ScoreAttention(Attention):
+    """Dot-product attention whose weights come from something other than a softmax.
+
+    norm: scores at length 1; identity: scores / √T; relu: ReLU / T (Wortsman et al. 2023, arXiv:2309.08586);
+    cumsum, cumsumexp: their running sum, or its logarithm, over the keys / √T, as in the reference.
+    """
+
+    kind: Literal["scores"] = "scores"
+    weights: Annotated[
+        Weights, Knob("from scores to weights", paper="Architecture: softmax replacements no gain")
+    ] = "norm"
+    qkv_bias: QkvBias = False
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
+        softmax = SelfAttention(model, SoftmaxAttention(qkv_bias=self.qkv_bias), length, dropout)
+        softmax.attend = Weighted(WEIGHTS[self.weights])
+        return softmax
+
+    def score_heads(self, model: ModelConfig) -> int:
+        return model.heads
+
+
+class Weighted:
+    """weights(q kᵀ / √K + bias) v, without keys that are padding; scores and weights in fp32."""
+
+    def __init__(self, weights: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.weights = weights
+
+    def __call__(
+        self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, bias: Tensor | None, dropout: float
+    ) -> Tensor:
+        scores = wide(torch.matmul(q_BHTK * q_BHTK.shape[-1] ** -0.5, k_BHTK.transpose(-1, -2)))
+        weights = self.weights(*_biased(scores, bias))
+        return torch.matmul(F.dropout(weights.to(v_BHTK.dtype), dropout), v_BHTK)
+
+
+def _biased(scores: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Scores with the positions' bias, and 1 where a key is no padding, else 0."""
+    if bias is None:
+        return scores, torch.ones_like(scores[..., :1, :])
+    keep = bias > PADDING / 2
+    return scores + bias.masked_fill(~keep, 0.0), keep.to(scores.dtype)
+
+
+# --- without a matrix of scores ------------------------------------------------------------------------
+
+
+class LinearAttention(Attention):
+    """φ(q) (φ(k)ᵀ v), normalised, with φ = elu + 1 (Katharopoulos et al. 2020, arXiv:2006.16236)."""
+
+    kind: Literal["linear"] = "linear"
+    qkv_bias: QkvBias = False
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
+        return KernelAttention(model, self.qkv_bias)
+
+
+class KernelAttention(nn.Module):
+    def __init__(self, model: ModelConfig, qkv_bias: bool) -> None:
+        super().__init__()
+        self.heads, self.head_width = model.heads, model.head_width
+        self.qkv = Linear(model.width, 3 * model.width, qkv_bias, parts=3)
+        self.out = Linear(model.width, model.width, model.linear_bias, into_residual=True)
+
+    def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
+        B, T, D = x_BTD.shape
+        qkv = self.qkv(x_BTD).view(B, T, 3, self.heads, self.head_width)
+        q_BHTK, k_BHTK, v_BHTK = qkv.permute(2, 0, 3, 1, 4).unbind()
+        q_BHTK, k_BHTK = F.elu(wide(q_BHTK)) + 1, F.elu(wide(k_BHTK)) + 1
+        if bias is not None:
+            k_BHTK = k_BHTK * real(bias, T)[:, None, :, None]
+        with uncast(x_BTD):
+            y_BHTK = q_BHTK @ (k_BHTK.transpose(-1, -2) @ wide(v_BHTK))
+            y_BHTK = y_BHTK / (q_BHTK @ k_BHTK.sum(2)[..., None]).clamp(min=1e-6)
+        return self.out(y_BHTK.to(v_BHTK.dtype).transpose(1, 2).reshape(B, T, D))
+
+    def macs_per_token(self, length: int) -> float:
+        """Keys times values, queries times that, and the sum it is divided by."""
+        return self.heads * (2 * self.head_width**2 + self.head_width)
+
+
+def real(bias: Tensor, length: int) -> Tensor:
+    """[B, T]: 1 at real tokens and 0 at padding, from a bias on scores that holds nothing but padding."""
+    return (bias > PADDING / 2).to(bias.dtype).expand(-1, -1, -1, length)[:, 0, 0]
+
+
+class FourierAttention(Attention):
+    """FNet: the real part of a Fourier transform over positions and width, no parameters (Lee-Thorp et al.
+    2021, arXiv:2105.03824). Padding takes no part: a row is transformed at its own length.
+    """
+
+    kind: Literal["fourier"] = "fourier"
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
+        return FourierMixing(model.width)
+
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        return ("model.heads",)
+
+
+class FourierHybrid(Attention):
+    """Fourier mixing, but softmax attention in the last layers (Lee-Thorp et al. 2021, section 4.1)."""
+
+    kind: Literal["fourier-hybrid"] = "fourier-hybrid"
+    by_layer: ClassVar[bool] = True
+    softmax_layers: Annotated[int, Knob("how many of the last layers attend by softmax", 1, 96)] = 2
+    qkv_bias: QkvBias = False
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
+        if index < model.layers - self.softmax_layers:
+            return FourierMixing(model.width)
+        return SelfAttention(model, SoftmaxAttention(qkv_bias=self.qkv_bias), length, dropout)
+
+    def conflicts(self, recipe: Recipe) -> list[str]:
+        layers = recipe.model.layers
+        told = super().conflicts(recipe)
+        if self.softmax_layers >= layers:
+            told.append(
+                f"model.attention.softmax_layers ({self.softmax_layers}) must be fewer than model.layers "
+                f"({layers}); with all of them, take model.attention softmax"
+            )
+        return told
+
+
+class FourierMixing(nn.Module):
+    """Re(F_T x F_D), in fp32."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
+        with uncast(x_BTD):
+            if bias is None:
+                return torch.fft.fft2(wide(x_BTD)).real.to(x_BTD.dtype)
+            spectrum_BTD = torch.fft.fft(wide(x_BTD))
+            rows_BTT = _transforms(real(bias, x_BTD.shape[1])).to(spectrum_BTD.dtype)
+            return (rows_BTT @ spectrum_BTD).real.to(x_BTD.dtype)
+
+    def macs_per_token(self, length: int) -> float:
+        """By the usual count of a fast transform, 5 n log2 n operations for n numbers."""
+        return 2.5 * self.width * (math.log2(self.width) + math.log2(max(2.0, length)))
+
+
+def _transforms(real_BT: Tensor) -> Tensor:
+    """[B, T, T]: each row's own transform, as long as the row has tokens, zero beyond."""
+    real_BT = real_BT.double()
+    t = torch.arange(real_BT.shape[1], device=real_BT.device, dtype=torch.float64)
+    turns_BTT = torch.outer(t, t) / real_BT.sum(1).clamp(min=1)[:, None, None]
+    within_BTT = real_BT[:, :, None] * real_BT[:, None, :]
+    return torch.polar(within_BTT, -2 * math.pi * turns_BTT)
+
+
+class NoAttention(Attention):
+    """Nothing passes between positions: what the feed-forward sublayers and the position alone can do."""
+
+    kind: Literal["none"] = "none"
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> None:
+        return None
+
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        return ("model.heads",)
+
+
+# --- instead of both sublayers -------------------------------------------------------------------------
+
+
+class Flash(Attention):
+    """The gated attention unit of FLASH, with quadratic attention (Hua et al. 2022, arXiv:2202.10447).
+
+    One unit stands in for attention and feed-forward: o = (u · relu(q kᵀ/√S + bias)² v / T) W, with u and v
+    of width E, and q and k each a scale and an offset away from one product of width S.
+    """
+
+    kind: Literal["flash"] = "flash"
+    replaces_feedforward: ClassVar[bool] = True
+    shared: Annotated[int, Knob("width of what queries and keys share", 8, 1024, log=True)] = 128
+    expansion: Annotated[int, Knob("width of gate and values, in multiples of model.width", 1, 8)] = 2
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
+        return GatedAttentionUnit(model, self, length, dropout)
+
+    def score_heads(self, model: ModelConfig) -> int:
+        return 1
+
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        return (
+            "model.heads", "model.intermediate", "model.activation", "model.glu_width",
+            "model.feedforward_every",
+        )  # fmt: skip
+
+    def conflicts(self, recipe: Recipe) -> list[str]:
+        if recipe.model.position.kind == "rope" and self.shared % 2:
+            return [
+                f"model.position rope needs an even model.attention.shared, not {self.shared}; change one"
+            ]
+        return super().conflicts(recipe)
+
+
+class GatedAttentionUnit(nn.Module):
+    def __init__(self, model: ModelConfig, config: Flash, length: int, dropout: float) -> None:
+        super().__init__()
+        self.shared, self.gated = config.shared, config.expansion * model.width
+        self.up = Linear(model.width, 2 * self.gated, model.linear_bias, parts=2)
+        self.qk = Linear(model.width, self.shared, model.linear_bias)
+        self.q, self.k = Affine(self.shared), Affine(self.shared)
+        self.rotate = model.position.rotation(self.shared, length)
+        self.dropout = nn.Dropout(dropout)
+        self.down = Linear(self.gated, model.width, model.linear_bias, into_residual=True)
+
+    def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
+        u_BTE, v_BTE = F.silu(self.up(x_BTD)).chunk(2, dim=-1)
+        z_B1TS = F.silu(self.qk(x_BTD))[:, None]
+        q_B1TS, k_B1TS = self.rotate(self.q(z_B1TS)), self.rotate(self.k(z_B1TS))
+        scores = wide(torch.matmul(q_B1TS, k_B1TS.transpose(-1, -2))) * self.shared**-0.5
+        scores, keep = _biased(scores, bias)
+        weights_BTT = (F.relu(scores).square() * keep / _count(scores, keep))[:, 0].to(v_BTE.dtype)
+        return self.down(u_BTE * torch.matmul(self.dropout(weights_BTT), v_BTE))
+
+    def macs_per_token(self, length: int) -> float:
+        """Scores and weighted values; the projections count themselves."""
+        return length * (self.shared + self.gated)
+
+
+class Affine(nn.Module):
+    """A scale and an offset per dimension."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight + self.bias
+
+
+AttentionConfig = Annotated[
+    SoftmaxAttention
+    | ScoreAttention
+    | LinearAttention
+    | FourierAttention
+    | FourierHybrid
+    | Flash
+    | NoAttention,
+    one_of,
+]

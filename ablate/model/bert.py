@@ -5,10 +5,13 @@ Shapes: B batch, T position, D width, H head, N predicted positions, V vocabular
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ablate.model.attention import PADDING
 from ablate.model.config import ModelConfig
 from ablate.model.embedding import Embedding
 from ablate.model.feedforward import feedforward
@@ -16,26 +19,45 @@ from ablate.model.head import HEADS, decoder
 from ablate.model.init import initialize
 from ablate.model.residual import RESIDUALS
 
-# Added to the scores of padding. Its exponential is 0 in every precision, and a row of nothing but
-# padding stays finite, which -inf would not.
-PADDING = -1e4
-
 
 class Block(nn.Module):
     """Attention, then feed-forward, each around the residual stream."""
 
-    def __init__(self, config: ModelConfig, length: int, dropout: float) -> None:
+    def __init__(self, config: ModelConfig, index: int, length: int, dropout: float) -> None:
         super().__init__()
         residual = RESIDUALS[config.norm_placement]
-
-        def norm() -> nn.Module:
-            return config.norm.build(config.width)
-
-        self.attention = residual(config.attention.build(config, length, dropout), norm, dropout)
-        self.feedforward = residual(feedforward(config), norm, dropout)
+        attention = config.attention.build(config, length, dropout, index)
+        widens = not config.attention.replaces_feedforward and (index + 1) % config.feedforward_every == 0
+        self.attention = residual(attention, config, dropout) if attention else Skip()
+        self.feedforward = residual(feedforward(config), config, dropout) if widens else Skip()
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None) -> Tensor:
         return self.feedforward(self.attention(x_BTD, bias))
+
+
+class Skip(nn.Module):
+    """No sublayer."""
+
+    def forward(self, x_BTD: Tensor, *args: Any) -> Tensor:
+        return x_BTD
+
+
+class DroppedBlock(Block):
+    """A block that training leaves out at random, more often the deeper it lies: with probability
+    p · (index + 1) / layers, drawn once per forward pass (Huang et al. 2016, arXiv:1603.09382; Zhang & He
+    2020, arXiv:2010.13369).
+    """
+
+    def __init__(self, config: ModelConfig, index: int, length: int, dropout: float) -> None:
+        super().__init__(config, index, length, dropout)
+        self.chance = config.layer_drop * (index + 1) / config.layers
+        self.runs = 1 - self.chance
+
+    def forward(self, x_BTD: Tensor, bias: Tensor | None) -> Tensor:
+        # The host's generator, whatever the device: its state is kept, and nobody waits for the answer.
+        if self.training and torch.rand(()) < self.chance:
+            return x_BTD
+        return super().forward(x_BTD, bias)
 
 
 class Encoder(nn.Module):
@@ -45,8 +67,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.config, self.vocabulary, self.length = config, vocabulary, length
         self.embedding = Embedding(config, vocabulary, length, dropout)
-        self.position_bias = config.position.bias(config.heads, length)
-        self.blocks = nn.ModuleList(Block(config, length, dropout) for _ in range(config.layers))
+        self.position_bias = config.position.bias(config.attention.score_heads(config), length)
+        block = Block if config.layer_drop == 0 else DroppedBlock
+        self.blocks = config.stack.build(config, lambda index: block(config, index, length, dropout))
         self.final_norm = config.norm.build(config.width) if config.final_norm else nn.Identity()
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
@@ -58,11 +81,7 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"rows of {ids_BT.shape[1]} tokens do not fit an encoder built for {self.length}"
             )
-        x_BTD = self.embedding(ids_BT)
-        bias = self._score_bias(x_BTD, mask_BT)
-        for block in self.blocks:
-            x_BTD = block(x_BTD, bias)
-        return self.final_norm(x_BTD)
+        return self.final_norm(self.blocks(self.embedding(ids_BT), mask_BT, self._score_bias))
 
     def _score_bias(self, x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor | None:
         """Added to the scores of every layer: broadcasts to [B, H, T, T], in the products' precision."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ablate.model.init import Normal, initialize
 from ablate.model.linear import Linear
 
-Pooler = Literal["cls", "mean", "max"]
+Pooler = Literal["cls", "mean", "max", "lse"]
 
 
 def _first(hidden_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
@@ -34,7 +34,19 @@ def _max(hidden_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
     return hidden_BTD.masked_fill(~mask_BT[..., None], torch.finfo(hidden_BTD.dtype).min).amax(1)
 
 
-POOLERS: dict[Pooler, Callable[[Tensor, Tensor | None], Tensor]] = {"cls": _first, "mean": _mean, "max": _max}
+def _lse(hidden_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+    wide_BTD = hidden_BTD.to(torch.promote_types(hidden_BTD.dtype, torch.float32))
+    if mask_BT is not None:
+        wide_BTD = wide_BTD.masked_fill(~mask_BT[..., None], torch.finfo(wide_BTD.dtype).min)
+    return wide_BTD.logsumexp(1).to(hidden_BTD.dtype)
+
+
+POOLERS: dict[Pooler, Callable[[Tensor, Tensor | None], Tensor]] = {
+    "cls": _first,
+    "mean": _mean,
+    "max": _max,
+    "lse": _lse,
+}
 assert set(POOLERS) == set(get_args(Pooler))
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
 from ablate.knobs import Config, Knob
-from ablate.model.attention import SoftmaxAttention
-from ablate.model.feedforward import Activation
+from ablate.model.attention import AttentionConfig, SoftmaxAttention
+from ablate.model.feedforward import GATED, Activation, GluWidth
 from ablate.model.head import Head
 from ablate.model.init import InitConfig, Normal
 from ablate.model.norm import LayerNorm, NormConfig
 from ablate.model.position import PositionConfig, ScaledSinusoidal
 from ablate.model.residual import Placement
+from ablate.model.stack import PlainStack, StackConfig
 
 if TYPE_CHECKING:
     from ablate.recipe import Recipe
@@ -65,7 +65,60 @@ class ModelConfig(Config):
             cost="most of a block's time and parameters",
         ),
     ] = 3072
-    attention: SoftmaxAttention = Field(default_factory=SoftmaxAttention)
+    glu_width: Annotated[
+        GluWidth,
+        Knob(
+            "a gated activation keeps model.intermediate, or is widened to the ungated form's parameters",
+            paper="Architecture: kept, 3072 becomes 1536",
+            cost="matched: a third more of the feed-forward's time and parameters",
+        ),
+    ] = "kept"
+    feedforward_every: Annotated[
+        int,
+        Knob(
+            "only every so-manieth block has a feed-forward sublayer",
+            1,
+            96,
+            log=True,
+            paper="Architecture: dropping feed-forward sublayers no gain; the reference now ignores its key",
+            cost="saves most of a block's time and parameters where it is left out",
+        ),
+    ] = 1
+    attention: Annotated[
+        AttentionConfig,
+        Knob(
+            "how positions exchange what they know",
+            paper="Architecture: softmax replacements, FLASH and Fourier mixing no gain; efficient attention "
+            "is pointless at length 128",
+            cost="fourier, none: no attention parameters; flash: no feed-forward",
+        ),
+    ] = SoftmaxAttention()
+    stack: Annotated[
+        StackConfig,
+        Knob(
+            "whether each block runs once, is shared by layers, runs in rounds, or at a shorter length",
+            paper="Architecture: recurrence, ALBERT's sharing and the funnel no gain",
+            cost="shared: fewer parameters, the same time; recurrent: time in proportion; funnel: less time",
+        ),
+    ] = PlainStack()
+    layer_drop: Annotated[
+        float,
+        Knob(
+            "chance that training skips the last block; earlier ones in proportion to their depth",
+            0.0,
+            0.9,
+            paper="Architecture: stochastic layer drop no gain",
+            cost="saves half of it in time",
+        ),
+    ] = 0.0
+    checkpointing: Annotated[
+        bool,
+        Knob(
+            "compute a block's inner results again in backward instead of keeping them",
+            speed_only=True,
+            cost="a third more time, memory of one block instead of all",
+        ),
+    ] = False
     linear_bias: Annotated[
         bool,
         Knob(
@@ -84,14 +137,32 @@ class ModelConfig(Config):
     norm_placement: Annotated[
         Placement,
         Knob(
-            "where each sublayer's norm stands: before it, or after the sum",
+            "where each sublayer's norm stands: before it, after the sum, on both sides, or behind it alone",
             paper="Architecture: pre is better, mostly because it allows larger rates and less warm-up",
-            cost="none; post needs a lower peak rate or warm-up",
+            cost="sandwich: twice the norms; post needs a lower peak rate or warm-up",
         ),
     ] = "pre"
+    deepnorm: Annotated[
+        bool,
+        Knob(
+            "weigh the stream by (2 x layers)^(1/4) before each sum, with norm_placement post",
+            paper="the reference has it as deepnorm_scaling; its result is not in the paper",
+        ),
+    ] = False
     final_norm: Annotated[
         bool, Knob("a norm after the last block", paper="Architecture: stabilises", cost="2 vectors")
     ] = True
+    embedding_width: Annotated[
+        int | None,
+        Knob(
+            "width of the word table, widened to model.width by a product; none: they are equal",
+            8,
+            4096,
+            log=True,
+            paper="Architecture: factorised embeddings no gain",
+            cost="vocabulary x (model.width - this) fewer parameters, two products more",
+        ),
+    ] = None
     embedding_norm: Annotated[
         bool, Knob("a norm on the embeddings", paper="Architecture: kept", cost="2 vectors")
     ] = True
@@ -136,18 +207,37 @@ class ModelConfig(Config):
         told: list[str] = []
         if self.width % self.heads:
             told.append(f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
-        if self.activation.endswith("glu") and self.intermediate % 2:
+        if self.activation in GATED and self.intermediate % 2:
             told.append(f"a gated activation needs an even model.intermediate; it is {self.intermediate}")
+        if self.feedforward_every > self.layers:
+            told.append(
+                f"model.feedforward_every ({self.feedforward_every}) leaves no feed-forward sublayer in "
+                f"model.layers ({self.layers}); lower it"
+            )
+        if self.deepnorm and self.norm_placement != "post":
+            told.append(
+                "model.deepnorm weighs the stream of model.norm_placement post, not of "
+                f"{self.norm_placement}; set that to post, or leave deepnorm out"
+            )
         return told
 
     def cautions(self, recipe: Recipe) -> list[str]:
-        train = recipe.train
+        train, told = recipe.train, []
         if self.norm_placement == "post" and train.lr >= 1e-3 and train.schedule.warmup == 0:
-            return [
+            told.append(
                 f"model.norm_placement post at train.lr {train.lr:g} without train.schedule.warmup: pre-norm "
                 "is what allows high rates without warm-up (Cramming, Architecture); lower it or warm up"
-            ]
-        return []
+            )
+        if self.deepnorm and self.init.kind != "deepnorm":
+            told.append(
+                f"model.deepnorm with model.init {self.init.kind}: the method scales the weights down, too "
+                "(Wang et al. 2022); set model.init to deepnorm"
+            )
+        return told
+
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        if self.activation not in GATED:
+            yield "model.glu_width"
 
     @property
     def head_width(self) -> int:

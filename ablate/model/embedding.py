@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ablate.model.linear import Table
+from ablate.model.linear import Linear, Table
 
 if TYPE_CHECKING:
     from ablate.model.config import ModelConfig
@@ -20,10 +20,12 @@ class Embedding(nn.Module):
 
     def __init__(self, model: ModelConfig, vocabulary: int, length: int, dropout: float) -> None:
         super().__init__()
-        self.word = Table(vocabulary, model.width)
+        inner = model.embedding_width
+        self.word = Table(vocabulary, inner or model.width)
+        self.widen = Linear(inner, model.width, False) if inner else nn.Identity()
         self.position = model.position.embedding(model.width, length)
         self.norm = model.norm.build(model.width) if model.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
-        return self.dropout(self.norm(self.position(self.word(ids_BT))))
+        return self.dropout(self.norm(self.position(self.widen(self.word(ids_BT)))))

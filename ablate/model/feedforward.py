@@ -19,9 +19,31 @@ if TYPE_CHECKING:
     from ablate.model.config import ModelConfig
 
 Activation = Literal[
-    "gelu", "gelu-tanh", "relu", "relu2", "silu", "mish", "elu", "tanh",
-    "geglu", "reglu", "swiglu", "glu", "bilinear-glu",
-]  # fmt: skip
+    "gelu",
+    "gelu-tanh",
+    "relu",
+    "relu2",
+    "leaky-relu",
+    "silu",
+    "mish",
+    "hardswish",
+    "elu",
+    "selu",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "geglu",
+    "reglu",
+    "swiglu",
+    "glu",
+    "bilinear-glu",
+    "relu2-glu",
+    "mish-glu",
+    "selu-glu",
+    "softplus-glu",
+    "tanh-glu",
+]
+GluWidth = Literal["kept", "matched"]  # fmt: skip
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -38,9 +60,14 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu-tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "relu2": _relu2,
+    "leaky-relu": F.leaky_relu,
     "silu": F.silu,
     "mish": F.mish,
+    "hardswish": F.hardswish,
     "elu": F.elu,
+    "selu": F.selu,
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
 }
 # The name of a gated form and the function of its gate (Shazeer 2020, arXiv:2002.05202).
@@ -50,8 +77,17 @@ GATED: dict[str, Callable[[Tensor], Tensor]] = {
     "swiglu": F.silu,
     "glu": torch.sigmoid,
     "bilinear-glu": _identity,
+    **{f"{name}-glu": PLAIN[name] for name in ("relu2", "mish", "selu", "softplus", "tanh")},
 }
 assert {*PLAIN, *GATED} == set(get_args(Activation))
+
+
+def gated_width(model: ModelConfig) -> int:
+    """Outputs of a gated sublayer's first product, value and gate together.
+
+    matched: the parameters of the ungated sublayer, 3 D F' / 2 = 2 D F up to D; kept: as the paper has it.
+    """
+    return model.intermediate if model.glu_width == "kept" else 2 * round(2 * model.intermediate / 3)
 
 
 def feedforward(model: ModelConfig) -> nn.Module:
@@ -76,7 +112,7 @@ class FeedForward(nn.Module):
 class GatedFeedForward(nn.Module):
     """Widen to `intermediate` in one product; the second half gates the first; come back from half the width.
 
-    The width is not enlarged to make up for the gate: 3072 becomes 1536, as in the paper.
+    By default the width is not enlarged to make up for the gate: 3072 becomes 1536, as in the paper.
     """
 
     def __init__(self, model: ModelConfig) -> None:
@@ -85,9 +121,10 @@ class GatedFeedForward(nn.Module):
             raise ValueError(
                 f"a gated activation halves model.intermediate: {model.intermediate} must be even"
             )
-        self.up = Linear(model.width, model.intermediate, model.linear_bias)
+        width = gated_width(model)
+        self.up = Linear(model.width, width, model.linear_bias, parts=2)
         self.act = GATED[model.activation]
-        self.down = Linear(model.intermediate // 2, model.width, model.linear_bias, into_residual=True)
+        self.down = Linear(width // 2, model.width, model.linear_bias, into_residual=True)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         value_BTF, gate_BTF = self.up(x_BTD).chunk(2, dim=-1)

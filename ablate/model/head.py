@@ -41,16 +41,22 @@ assert set(HEADS) == set(get_args(Head))
 
 
 class TiedDecoder(nn.Module):
-    """Logits from the word embedding's own weight, which stays registered in one place only."""
+    """Logits from the word embedding's own weight, which stays registered in one place only.
 
-    def __init__(self, vocabulary: int, width: int, bias: bool) -> None:
+    A factorised embedding is narrower than the model: the hidden vectors are narrowed to it first, by a
+    product of its own, as in ALBERT (Lan et al. 2020, arXiv:1909.11942).
+    """
+
+    def __init__(self, model: ModelConfig, vocabulary: int) -> None:
         super().__init__()
-        self.vocabulary, self.width = vocabulary, width
+        inner, bias = model.embedding_width, model.decoder_bias
+        self.vocabulary, self.width = vocabulary, inner or model.width
+        self.narrow = Linear(model.width, inner, False) if inner else nn.Identity()
         self.bias = nn.Parameter(torch.zeros(vocabulary)) if bias else None
         self.product: Product = F.linear
 
     def forward(self, hidden_ND: Tensor, word_VD: Tensor) -> Tensor:
-        return self.product(hidden_ND, word_VD, self.bias)
+        return self.product(self.narrow(hidden_ND), word_VD, self.bias)
 
     def macs_per_token(self, length: int) -> float:
         return self.vocabulary * self.width
@@ -59,14 +65,14 @@ class TiedDecoder(nn.Module):
 class UntiedDecoder(TiedDecoder):
     """Logits from a weight of its own."""
 
-    def __init__(self, vocabulary: int, width: int, bias: bool) -> None:
-        super().__init__(vocabulary, width, bias)
-        self.weight = nn.Parameter(torch.zeros(vocabulary, width))
+    def __init__(self, model: ModelConfig, vocabulary: int) -> None:
+        super().__init__(model, vocabulary)
+        self.weight = nn.Parameter(torch.zeros(vocabulary, self.width))
 
     def forward(self, hidden_ND: Tensor, word_VD: Tensor) -> Tensor:
-        return self.product(hidden_ND, self.weight, self.bias)
+        return self.product(self.narrow(hidden_ND), self.weight, self.bias)
 
 
 def decoder(model: ModelConfig, vocabulary: int) -> nn.Module:
     """The decoder that `model.tied` asks for."""
-    return (TiedDecoder if model.tied else UntiedDecoder)(vocabulary, model.width, model.decoder_bias)
+    return (TiedDecoder if model.tied else UntiedDecoder)(model, vocabulary)

@@ -14,12 +14,15 @@ Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # x [..., K], weigh
 class Linear(nn.Linear):
     """`nn.Linear` that leaves its weight to `initialize`, so that construction draws no random numbers.
 
-    `into_residual` marks the products whose result is added to the residual stream, which
-    depth-scaled initialisations treat apart. `product` multiplies; a low precision puts its own there.
+    `into_residual` marks the products whose result is added to the residual stream, which depth-scaled
+    initialisations treat apart; `parts` matrices are stacked along the outputs. `product` multiplies; a low
+    precision puts its own there.
     """
 
-    def __init__(self, inputs: int, outputs: int, bias: bool, *, into_residual: bool = False) -> None:
-        self.into_residual = into_residual
+    def __init__(
+        self, inputs: int, outputs: int, bias: bool, *, into_residual: bool = False, parts: int = 1
+    ) -> None:
+        self.into_residual, self.parts = into_residual, parts
         super().__init__(inputs, outputs, bias=bias)
         self.product: Product = F.linear
 

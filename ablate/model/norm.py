@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ablate.knobs import Config, Knob, one_of
+
+if TYPE_CHECKING:
+    from ablate.recipe import Recipe
 
 
 class LayerNorm(Config):
@@ -46,6 +52,49 @@ class RMSNorm(Config):
         return nn.RMSNorm(width, eps=self.eps)
 
 
+class ScaleNorm(Config):
+    """Each vector at one learned length, sqrt(D) at first (Nguyen & Salazar 2019, arXiv:1910.05895)."""
+
+    kind: Literal["scalenorm"] = "scalenorm"
+    eps: Annotated[float, Knob("added to the squared length", 1e-15, 1e-3, log=True)] = 1e-6
+
+    def build(self, width: int) -> nn.Module:
+        return ScaledLength(width, self.eps)
+
+
+class ScaledLength(nn.Module):
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.tensor([math.sqrt(width)]))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.weight * x_BTD * (x_BTD.square().sum(-1, keepdim=True) + self.eps).rsqrt()
+
+
+class DynamicTanh(Config):
+    """w · tanh(alpha · x) + b without any statistics (Zhu et al. 2025, arXiv:2503.10622)."""
+
+    kind: Literal["dyt"] = "dyt"
+    alpha: Annotated[
+        float, Knob("what the learned alpha starts from; the authors take 0.5", 0.05, 5.0, log=True)
+    ] = 0.5
+
+    def build(self, width: int) -> nn.Module:
+        return Squash(width, self.alpha)
+
+
+class Squash(nn.Module):
+    def __init__(self, width: int, alpha: float) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.tensor([alpha]))
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.weight * torch.tanh(self.alpha * x_BTD) + self.bias
+
+
 class NoNorm(Config):
     """No normalisation anywhere."""
 
@@ -54,5 +103,8 @@ class NoNorm(Config):
     def build(self, width: int) -> nn.Module:
         return nn.Identity()
 
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        return ("model.final_norm", "model.embedding_norm", "train.decay_norms")
 
-NormConfig = Annotated[LayerNorm | RMSNorm | NoNorm, one_of]
+
+NormConfig = Annotated[LayerNorm | RMSNorm | ScaleNorm | DynamicTanh | NoNorm, one_of]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 class Position(Config):
     """A scheme that acts nowhere; schemes override the place where they act."""
+
+    on_scores: ClassVar[bool] = False  # on queries, keys or their scores
 
     def embedding(self, width: int, length: int) -> nn.Module:
         """Maps word embeddings [B, T, D] to word and position embeddings."""
@@ -133,12 +135,17 @@ class Rope(Position):
     """Rotate queries and keys by angles that grow with position (Su et al. 2021, arXiv:2104.09864)."""
 
     kind: Literal["rope"] = "rope"
+    on_scores: ClassVar[bool] = True
     theta: Annotated[float, Knob("base of the wavelengths", 100.0, 1e7, log=True)] = 10000.0
     fraction: Annotated[float, Knob("share of each head's dimensions that rotates", 0.1, 1.0)] = 1.0
 
     def conflicts(self, recipe: Recipe) -> list[str]:
         width, heads = recipe.model.width, recipe.model.heads
-        if width % heads == 0 and (width // heads) % 2:
+        if (
+            recipe.model.attention.score_heads(recipe.model) == heads
+            and width % heads == 0
+            and (width // heads) % 2
+        ):
             return [
                 "model.position rope needs an even head width; model.width / model.heads is "
                 f"{width // heads}: change one of the two"
@@ -184,6 +191,7 @@ class Alibi(Position):
     """A penalty that grows with distance, at a slope of each head's own, both ways (Press et al. 2021)."""
 
     kind: Literal["alibi"] = "alibi"
+    on_scores: ClassVar[bool] = True
 
     def bias(self, heads: int, length: int) -> nn.Module:
         return DistancePenalty(heads, length)
@@ -218,6 +226,7 @@ class T5(Position):
     """A learned bias per head and bucket of signed distance, shared by all layers (Raffel et al. 2020)."""
 
     kind: Literal["t5"] = "t5"
+    on_scores: ClassVar[bool] = True
     buckets: Annotated[int, Knob("how many distances are told apart, half of them to each side", 4, 128)] = 32
     max_distance: Annotated[int, Knob("distances from here on share the last bucket", 64, 1024, log=True)] = (
         128

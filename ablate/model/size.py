@@ -6,6 +6,7 @@ counted without a second edit; parts that multiply matrices say how often in `ma
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -39,5 +40,10 @@ def flops_per_token(config: ModelConfig, *, vocabulary: int, length: int, predic
 
 
 def _macs(module: nn.Module, length: int) -> float:
-    counts = (getattr(part, "macs_per_token", None) for part in module.modules())
-    return sum(count(length) for count in counts if count is not None)
+    """Per token of the module's input. Parts may say that they run several times, or only some of the times
+    (`runs`), or on means of `pooling` positions.
+    """
+    inner = math.ceil(length / getattr(module, "pooling", 1))
+    count = getattr(module, "macs_per_token", None)
+    inside = (count(inner) if count else 0.0) + sum(_macs(child, inner) for child in module.children())
+    return float(getattr(module, "runs", 1) * inner / length * inside)

@@ -48,7 +48,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 CONTEXT: dict[str, dict[str, Any]] = {
     # Only a batch that does not grow is the same batch for every size of micro-batch.
     "train.micro_batch": {"train.ramp": 0.0},
-    "model.position[t5].max_distance": {"data.length": 128},
+    "model.deepnorm": {"model.norm_placement": "post"},
+    "model.init=deepnorm": {"model.norm_placement": "post", "model.deepnorm": True},
+    "model.attention[softmax].fp32": {"train.precision": "bf16"},
+    "model.attention[fourier-hybrid].softmax_layers": {"model.layers": 3},
+    "model.attention=fourier-hybrid": {"model.layers": 3},
+    "model.stack[shared].groups": {"model.layers": 4},
+    "model.stack[funnel].pool": {"model.layers": 3},
+    "model.stack=funnel": {"model.layers": 3},
+    "model.feedforward_every": {"model.layers": 2},
+    "model.layer_drop": {"model.layers": 3},
     "train.decay_norms": {"train.weight_decay": 0.5},
 }
 
@@ -58,6 +67,11 @@ VALUES: dict[str, list[Any]] = {
     "model.heads": [4],
     "model.intermediate": [64],
     "model.position[t5].max_distance": [64],
+    "model.attention[flash].shared": [16],
+    "model.attention[fourier-hybrid].softmax_layers": [1],
+    "model.layer_drop": [0.5],
+    "model.norm[scalenorm].eps": [1e-3],
+    "model.embedding_width": [8],
     "data.source[grammar].megabytes": [0.2],
     "data.source[local].name": ["books"],
     "data.source[files].train": [str(corpora() / "text/books/train.parquet")],
