@@ -8,7 +8,7 @@ RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu 
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY ablate ablate
 COPY dashboards dashboards
-RUN pip install --no-cache-dir -c constraints.txt '.[wandb,quantization]'
+RUN pip install --no-cache-dir -c constraints.txt '.[wandb,quantization,optimizers,export]'
 COPY studies studies
 ENV OMP_WAIT_POLICY=PASSIVE
 WORKDIR /work

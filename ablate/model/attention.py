@@ -73,7 +73,7 @@ class SoftmaxAttention(Attention):
     ] = True
     causal: Annotated[bool, Knob("look at earlier positions only, as a decoder does")] = False
     fp32: Annotated[
-        bool, Knob("scores and weights in fp32 whatever train.precision says", cost="slower in bf16")
+        bool, Knob("scores and weights in fp32 where train.precision has them in fewer bits", cost="slower")
     ] = False
 
     def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
@@ -83,7 +83,7 @@ class SoftmaxAttention(Attention):
         return model.heads
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
-        if recipe.train.precision.kind == "fp32":
+        if recipe.train.precision.kind in ("fp32", "tf32"):
             yield "model.attention.fp32"
 
 
@@ -169,8 +169,22 @@ class Causal:
         return self.attend(q_BHTK, k_BHTK, v_BHTK, later_TT if bias is None else bias + later_TT, dropout)
 
 
-def _norm(scores: Tensor, keep: Tensor) -> Tensor:
-    return F.normalize(scores * keep, dim=-1, eps=1e-6)
+class Standardized(nn.Module):
+    """Scores of a query at mean 0 and variance 1 over the keys that are no padding, then a gain and an offset
+    per head.
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(heads))
+        self.bias = nn.Parameter(torch.zeros(heads))
+
+    def forward(self, scores: Tensor, keep: Tensor) -> Tensor:
+        count = _count(scores, keep)
+        centred = (scores - (scores * keep).sum(-1, keepdim=True) / count) * keep
+        variance = centred.square().sum(-1, keepdim=True) / count
+        gain, offset = self.weight[:, None, None], self.bias[:, None, None]
+        return (centred * (variance + 1e-5).rsqrt() * gain + offset) * keep
 
 
 def _identity(scores: Tensor, keep: Tensor) -> Tensor:
@@ -195,12 +209,14 @@ def _count(scores: Tensor, keep: Tensor) -> Tensor:
 
 Weights = Literal["norm", "identity", "relu", "cumsum", "cumsumexp"]
 # What stands in for the softmax: scores and which keys are no padding (1 or 0) → weights.
-WEIGHTS: dict[Weights, Callable[[Tensor, Tensor], Tensor]] = {
-    "norm": _norm,
-    "identity": _identity,
-    "relu": _relu,
-    "cumsum": _cumsum,
-    "cumsumexp": _cumsumexp,
+Weigh = Callable[[Tensor, Tensor], Tensor]
+# Number of heads → that.
+WEIGHTS: dict[Weights, Callable[[int], Weigh]] = {
+    "norm": Standardized,
+    "identity": lambda heads: _identity,
+    "relu": lambda heads: _relu,
+    "cumsum": lambda heads: _cumsum,
+    "cumsumexp": lambda heads: _cumsumexp,
 }
 assert set(WEIGHTS) == set(get_args(Weights))
 
@@ -208,8 +224,10 @@ assert set(WEIGHTS) == set(get_args(Weights))
 class ScoreAttention(Attention):
     """Dot-product attention whose weights come from something other than a softmax.
 
-    norm: scores at length 1; identity: scores / √T; relu: ReLU / T (Wortsman et al. 2023, arXiv:2309.08586);
-    cumsum, cumsumexp: their running sum, or its logarithm, over the keys / √T, as in the reference.
+    norm: scores standardised over the keys, with a gain and an offset per head (Richter & Wattenhofer 2020,
+    arXiv:2005.09561; the reference standardises over all heads and queries of a row together); identity:
+    scores / √T; relu: ReLU / T (Wortsman et al. 2023, arXiv:2309.08586); cumsum: their running sum over the
+    keys / √T; cumsumexp: the logarithm of their exponentials' running sum / √T; all but relu the reference's.
     """
 
     kind: Literal["scores"] = "scores"
@@ -220,24 +238,26 @@ class ScoreAttention(Attention):
 
     def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
         softmax = SelfAttention(model, SoftmaxAttention(qkv_bias=self.qkv_bias), length, dropout)
-        softmax.attend = Weighted(WEIGHTS[self.weights])
+        softmax.attend = Weighted(WEIGHTS[self.weights](model.heads))
         return softmax
 
     def score_heads(self, model: ModelConfig) -> int:
         return model.heads
 
 
-class Weighted:
+class Weighted(nn.Module):
     """weights(q kᵀ / √K + bias) v, without keys that are padding; scores and weights in fp32."""
 
-    def __init__(self, weights: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.weights = weights
+    def __init__(self, weights: Weigh) -> None:
+        super().__init__()
+        # "norm" in the name of a gain keeps it from weight decay.
+        self.norm = weights
 
-    def __call__(
+    def forward(
         self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, bias: Tensor | None, dropout: float
     ) -> Tensor:
         scores = wide(torch.matmul(q_BHTK * q_BHTK.shape[-1] ** -0.5, k_BHTK.transpose(-1, -2)))
-        weights = self.weights(*_biased(scores, bias))
+        weights = self.norm(*_biased(scores, bias))
         return torch.matmul(F.dropout(weights.to(v_BHTK.dtype), dropout), v_BHTK)
 
 
@@ -291,21 +311,42 @@ def real(bias: Tensor, length: int) -> Tensor:
     return (bias > PADDING / 2).to(bias.dtype).expand(-1, -1, -1, length)[:, 0, 0]
 
 
-class FourierAttention(Attention):
-    """FNet: the real part of a Fourier transform over positions and width, no parameters (Lee-Thorp et al.
-    2021, arXiv:2105.03824). Padding takes no part: a row is transformed at its own length.
+class _Fourier(Attention):
+    """What both variants of Fourier mixing have."""
+
+    orthonormal: Annotated[
+        bool,
+        Knob(
+            "divide by the root of positions x width, so that mixing keeps its input's size; FNet does not",
+            paper="on in the reference; 128 positions of 768 would come out 300 times as large, and a "
+            "pre-norm stream would hear no feed-forward sublayer beside them",
+        ),
+    ] = True
+    output: Annotated[
+        bool,
+        Knob(
+            "a product after the transform; FNet has none",
+            paper="on in the reference, as after every attention",
+            cost="model.width squared parameters per layer",
+        ),
+    ] = False
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
+        return FourierMixing(model, self.orthonormal, self.output)
+
+
+class FourierAttention(_Fourier):
+    """FNet: the real part of a Fourier transform over positions and width (Lee-Thorp et al. 2021,
+    arXiv:2105.03824). Padding takes no part: a row is transformed at its own length.
     """
 
     kind: Literal["fourier"] = "fourier"
-
-    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
-        return FourierMixing(model.width)
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
         return ("model.heads",)
 
 
-class FourierHybrid(Attention):
+class FourierHybrid(_Fourier):
     """Fourier mixing, but softmax attention in the last layers (Lee-Thorp et al. 2021, section 4.1)."""
 
     kind: Literal["fourier-hybrid"] = "fourier-hybrid"
@@ -315,7 +356,7 @@ class FourierHybrid(Attention):
 
     def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
         if index < model.layers - self.softmax_layers:
-            return FourierMixing(model.width)
+            return super().build(model, length, dropout, index)
         return SelfAttention(model, SoftmaxAttention(qkv_bias=self.qkv_bias), length, dropout)
 
     def conflicts(self, recipe: Recipe) -> list[str]:
@@ -330,32 +371,42 @@ class FourierHybrid(Attention):
 
 
 class FourierMixing(nn.Module):
-    """Re(F_T x F_D), in fp32."""
+    """Re(F_T x F_D), in fp32, and an output product where it is asked for."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, model: ModelConfig, orthonormal: bool, output: bool) -> None:
         super().__init__()
-        self.width = width
+        self.width = model.width
+        self.norm = "ortho" if orthonormal else "backward"
+        self.out = (
+            Linear(model.width, model.width, model.linear_bias, into_residual=True)
+            if output
+            else nn.Identity()
+        )
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         with uncast(x_BTD):
             if bias is None:
-                return torch.fft.fft2(wide(x_BTD)).real.to(x_BTD.dtype)
-            spectrum_BTD = torch.fft.fft(wide(x_BTD))
-            rows_BTT = _transforms(real(bias, x_BTD.shape[1])).to(spectrum_BTD.dtype)
-            return (rows_BTT @ spectrum_BTD).real.to(x_BTD.dtype)
+                y_BTD = torch.fft.fft2(wide(x_BTD), norm=self.norm).real
+            else:
+                spectrum_BTD = torch.fft.fft(wide(x_BTD), norm=self.norm)
+                rows_BTT = _transforms(real(bias, x_BTD.shape[1]), self.norm)
+                y_BTD = (rows_BTT.to(spectrum_BTD.dtype) @ spectrum_BTD).real
+        return self.out(y_BTD.to(x_BTD.dtype))
 
     def macs_per_token(self, length: int) -> float:
-        """By the usual count of a fast transform, 5 n log2 n operations for n numbers."""
+        """By the usual count of a fast transform, 5 n log2 n operations for n numbers; `out` counts itself."""
         return 2.5 * self.width * (math.log2(self.width) + math.log2(max(2.0, length)))
 
 
-def _transforms(real_BT: Tensor) -> Tensor:
+def _transforms(real_BT: Tensor, norm: str) -> Tensor:
     """[B, T, T]: each row's own transform, as long as the row has tokens, zero beyond."""
     real_BT = real_BT.double()
     t = torch.arange(real_BT.shape[1], device=real_BT.device, dtype=torch.float64)
-    turns_BTT = torch.outer(t, t) / real_BT.sum(1).clamp(min=1)[:, None, None]
+    length_B11 = real_BT.sum(1).clamp(min=1)[:, None, None]
     within_BTT = real_BT[:, :, None] * real_BT[:, None, :]
-    return torch.polar(within_BTT, -2 * math.pi * turns_BTT)
+    if norm == "ortho":
+        within_BTT = within_BTT * length_B11.rsqrt()
+    return torch.polar(within_BTT, -2 * math.pi * torch.outer(t, t) / length_B11)
 
 
 class NoAttention(Attention):
@@ -377,7 +428,8 @@ class Flash(Attention):
     """The gated attention unit of FLASH, with quadratic attention (Hua et al. 2022, arXiv:2202.10447).
 
     One unit stands in for attention and feed-forward: o = (u · relu(q kᵀ/√S + bias)² v / T) W, with u and v
-    of width E, and q and k each a scale and an offset away from one product of width S.
+    of width E, and q and k each a scale and an offset away from one product of width S. The reference divides
+    the scores by T before it squares them; without a relative bias that leaves weights of 1/T² and less.
     """
 
     kind: Literal["flash"] = "flash"

@@ -76,7 +76,7 @@ class ModelConfig(Config):
     feedforward_every: Annotated[
         int,
         Knob(
-            "only every so-manieth block has a feed-forward sublayer",
+            "only every k-th block has a feed-forward sublayer",
             1,
             96,
             log=True,

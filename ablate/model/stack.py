@@ -197,11 +197,12 @@ def pooled(x_BTD: Tensor, mask_BT: Tensor | None, pool: int) -> tuple[Tensor, Te
     rest = -T % pool
     if mask_BT is None and not rest:
         return x_BTD.view(B, T // pool, pool, D).mean(2), None
-    mask_BT = x_BTD.new_ones(B, T, dtype=torch.bool) if mask_BT is None else mask_BT
-    weight_BPN1 = F.pad(mask_BT, (0, rest)).view(B, -1, pool, 1).to(x_BTD.dtype)
+    real_BT = x_BTD.new_ones(B, T, dtype=torch.bool) if mask_BT is None else mask_BT
+    weight_BPN1 = F.pad(real_BT, (0, rest)).view(B, -1, pool, 1).to(x_BTD.dtype)
     sum_BPD = (F.pad(x_BTD, (0, 0, 0, rest)).view(B, -1, pool, D) * weight_BPN1).sum(2)
     count_BP1 = weight_BPN1.sum(2)
-    return sum_BPD / count_BP1.clamp(min=1), count_BP1[..., 0] > 0
+    mask_BP = None if mask_BT is None else count_BP1[..., 0] > 0
+    return sum_BPD / count_BP1.clamp(min=1), mask_BP
 
 
 StackConfig = Annotated[PlainStack | SharedStack | RecurrentStack | FunnelStack, one_of]

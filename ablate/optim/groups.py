@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def parameter_groups(
-    module: nn.Module, weight_decay: float, decay_norms: bool = False
-) -> list[dict[str, Any]]:
+Groups = list[dict[str, Any]]
+
+
+def parameter_groups(module: nn.Module, weight_decay: float, decay_norms: bool = False) -> Groups:
     """Two groups, decayed and not: biases never decay, norm weights only with `decay_norms`.
 
     Goes by name as the reference does: a bias ends in `bias`, and every norm lives under an attribute

@@ -9,13 +9,14 @@ constant, inverse-sqrt, ramp and inv-cosine treat warm-up and cool-down in just 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from ablate.knobs import Config, Knob, one_of
 
 
 class Schedule(Config):
-    """A shape over the budget with optional warm-up and cool-down."""
+    """A shape over the budget with optional warm-up."""
 
     warmup: Annotated[
         float,
@@ -26,17 +27,12 @@ class Schedule(Config):
             paper="Architecture: pre-norm allows less warm-up; the crammed recipe has none",
         ),
     ] = 0.0
-    cooldown: Annotated[
-        float, Knob("share of the budget over which the rate finally falls linearly to 0", 0.0, 0.5)
-    ] = 0.0
 
     def factor(self, progress: float) -> float:
         """The rate at `progress` (clipped to [0, 1]) as a share of the peak."""
         f = min(1.0, max(0.0, progress))
         if f < self.warmup:
             return self.shape(0.0) * f / self.warmup
-        if f > 1 - self.cooldown:
-            return self.shape(self._inner(1 - self.cooldown)) * (1 - f) / self.cooldown
         return self.shape(self._inner(f))
 
     def shape(self, f: float) -> float:
@@ -47,19 +43,50 @@ class Schedule(Config):
         return (f - self.warmup) / (1 - self.warmup)
 
 
-class Triangle2(Schedule):
+class Cooling(Schedule):
+    """A shape that a cool-down can cut short."""
+
+    cooldown: Annotated[
+        float, Knob("share of the budget over which the rate finally falls linearly to 0", 0.0, 0.5)
+    ] = 0.0
+
+    def factor(self, progress: float) -> float:
+        f = min(1.0, max(0.0, progress))
+        if f > 1 - self.cooldown:
+            return self.shape(self._inner(1 - self.cooldown)) * (1 - f) / self.cooldown
+        return super().factor(f)
+
+    @property
+    def straight(self) -> float:
+        """Share of the shape that ends it as a straight line down to 0: a cool-down within it is no other."""
+        return 0.0
+
+    def inert(self, recipe: Any) -> Iterable[str]:
+        if 0 < self.cooldown <= self.straight * (1 - self.warmup):
+            yield "train.schedule.cooldown"
+
+
+class Triangle2(Cooling):
     """A quarter of the peak, up to it at 75 %, then down to 0: the crammed BERT's schedule."""
 
     kind: Literal["triangle2"] = "triangle2"
+
+    @property
+    def straight(self) -> float:
+        return 0.25
 
     def shape(self, f: float) -> float:
         return min(0.25 + f, 4 * (1 - f))
 
 
-class Triangle1(Schedule):
+class Triangle1(Cooling):
     """Half of the peak, up to it at 75 %, then down to 0."""
 
     kind: Literal["triangle1"] = "triangle1"
+
+    @property
+    def straight(self) -> float:
+        return 0.25
 
     def shape(self, f: float) -> float:
         return min(0.5 + 2 / 3 * f, 4 * (1 - f))
@@ -74,18 +101,22 @@ class OneCycle(Schedule):
         return min(2 * f, 2 - 2 * f)
 
 
-class MultiCycle(Schedule):
+class MultiCycle(Cooling):
     """Several one-cycles after another."""
 
     kind: Literal["multi-cycle"] = "multi-cycle"
     cycles: Annotated[int, Knob("how many rises and falls", 2, 64, log=True)] = 8
+
+    @property
+    def straight(self) -> float:
+        return 0.5 / self.cycles
 
     def shape(self, f: float) -> float:
         within = (f * self.cycles) % 1.0
         return min(2 * within, 2 - 2 * within)
 
 
-class Cosine(Schedule):
+class Cosine(Cooling):
     """Half a cosine from the peak to 0 (Loshchilov & Hutter 2017)."""
 
     kind: Literal["cosine"] = "cosine"
@@ -94,7 +125,7 @@ class Cosine(Schedule):
         return 0.5 * (1 + math.cos(math.pi * f))
 
 
-class CosineAnnealing(Schedule):
+class CosineAnnealing(Cooling):
     """Half cosines with warm restarts (SGDR, Loshchilov & Hutter 2017)."""
 
     kind: Literal["cosine-annealing"] = "cosine-annealing"
@@ -115,17 +146,21 @@ class Linear(Schedule):
         return 1 - f
 
 
-class Polynomial(Schedule):
+class Polynomial(Cooling):
     """A power of the remaining budget."""
 
     kind: Literal["polynomial"] = "polynomial"
     power: Annotated[float, Knob("exponent of the remaining share", 0.25, 4.0, log=True)] = 2.0
 
+    @property
+    def straight(self) -> float:
+        return 1.0 if self.power == 1 else 0.0
+
     def shape(self, f: float) -> float:
         return float((1 - f) ** self.power)
 
 
-class InverseSqrt(Schedule):
+class InverseSqrt(Cooling):
     """After warm-up, falls with the square root of the progress made (Vaswani et al. 2017)."""
 
     kind: Literal["inverse-sqrt"] = "inverse-sqrt"
@@ -140,7 +175,7 @@ class InverseSqrt(Schedule):
         return math.sqrt(self.warmup / (self.warmup + f * (1 - self.warmup)))
 
 
-class Constant(Schedule):
+class Constant(Cooling):
     """The peak throughout; with warm-up and cool-down a trapezoid."""
 
     kind: Literal["constant"] = "constant"
@@ -149,7 +184,7 @@ class Constant(Schedule):
         return 1.0
 
 
-class Ramp(Schedule):
+class Ramp(Cooling):
     """Rises linearly from 0 to the end, where only a cool-down brings it back."""
 
     kind: Literal["ramp"] = "ramp"
@@ -158,7 +193,7 @@ class Ramp(Schedule):
         return f
 
 
-class InverseCosine(Schedule):
+class InverseCosine(Cooling):
     """Half a cosine from 0 up to the peak, where only a cool-down brings it back."""
 
     kind: Literal["inv-cosine"] = "inv-cosine"
@@ -167,7 +202,7 @@ class InverseCosine(Schedule):
         return 0.5 * (1 + math.cos(math.pi * (1 - f)))
 
 
-class Dive(Schedule):
+class Dive(Cooling):
     """The peak until a last share of the budget, then straight down to 0. The reference's own crashes."""
 
     kind: Literal["dive"] = "dive"
@@ -176,11 +211,15 @@ class Dive(Schedule):
         Knob("share of the budget in which the rate falls; the reference has 0.75, 0.5, 0.25", 0.01, 1.0),
     ] = 0.5
 
+    @property
+    def straight(self) -> float:
+        return self.falloff
+
     def shape(self, f: float) -> float:
         return min(1.0, (1 - f) / self.falloff)
 
 
-class WarmupStableDecay(Schedule):
+class WarmupStableDecay(Cooling):
     """Short warm-up, the peak, then 1 - sqrt down to 0 (Hägele et al. 2024, arXiv:2405.18392)."""
 
     kind: Literal["wsd"] = "wsd"

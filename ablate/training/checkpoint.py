@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from ablate.records.store import Damage, sync, write_json
 
@@ -58,6 +60,15 @@ class Checkpoint:
 
 def split(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
     """Plain JSON for a nested value; every tensor in it goes to `tensors`, leaving its name."""
+    if is_traceable_wrapper_subclass(value):  # torchao's few-bit state: plain tensors and a few settings
+        names, settings = value.__tensor_flatten__()
+        return {
+            "packed": {
+                "class": f"{type(value).__module__}:{type(value).__qualname__}",
+                "parts": {n: split(getattr(value, n), tensors, f"{name}.{n}") for n in names},
+                "settings": split(settings, tensors, f"{name}.settings"),
+            }
+        }
     if isinstance(value, Tensor):
         # A clone: safetensors refuses tensors that share memory, and saves only contiguous ones.
         tensors[name] = value.detach().cpu().contiguous().clone()
@@ -69,6 +80,8 @@ def split(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
     if isinstance(value, (list, tuple)):
         inner = [split(v, tensors, f"{name}.{i}") for i, v in enumerate(value)]
         return {"tuple" if isinstance(value, tuple) else "list": inner}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
     if value is None or isinstance(value, (bool, int, float, str)):
         return {"value": value}
     raise TypeError(f"a checkpoint holds tensors and plain values; '{name}' is a {type(value).__name__}")
@@ -79,12 +92,26 @@ def join(plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
     ((what, content),) = plain.items()
     if what == "tensor":
         return tensors[content]
+    if what == "dtype":
+        return getattr(torch, content)
+    if what == "packed":
+        parts = {name: join(part, tensors) for name, part in content["parts"].items()}
+        settings = join(content["settings"], tensors)
+        return _packing(content["class"]).__tensor_unflatten__(parts, settings, None, None)
     if what == "items":
         return {k: join(v, tensors) for k, v in content}
     if what in ("list", "tuple"):
         inner = [join(v, tensors) for v in content]
         return inner if what == "list" else tuple(inner)
     return content
+
+
+def _packing(name: str) -> Any:
+    """A tensor class of torchao; nothing else may be named by a file."""
+    module, _, kind = name.partition(":")
+    if module.split(".")[0] != "torchao":
+        raise TypeError(f"a checkpoint names the tensor class {name}, which is not torchao's")
+    return getattr(importlib.import_module(module), kind)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:

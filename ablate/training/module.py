@@ -11,6 +11,7 @@ and what was computed is used; the reference throws a half-accumulated batch awa
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -24,7 +25,7 @@ from ablate.budget import Budget
 from ablate.knobs import KnobInfo, Suggests, knobs, suggest
 from ablate.model import Bert
 from ablate.model.precision import Scaling
-from ablate.optim import batch_size, parameter_groups
+from ablate.optim import batch_size
 from ablate.recipe import Recipe
 from ablate.training.initial import build
 from ablate.training.ledger import Ledger
@@ -80,7 +81,7 @@ class MaskedLanguageModel(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         train = self.recipe.train
-        groups = parameter_groups(self.model, train.weight_decay, train.decay_norms)
+        groups = train.optimizer.groups(self.model, train.weight_decay, train.decay_norms)
         optimizer = self.precision.optimizer(train.optimizer, groups, train.lr, train.weight_decay)
         self._base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         return optimizer
@@ -101,7 +102,7 @@ class MaskedLanguageModel(LightningModule):
             self._plan()
         with self.arithmetic():
             loss = self.compute(*batch)
-        self.manual_backward(self.scaling.scale(loss / self._planned))
+        self.backward_through(self.scaling.scale(loss / self._planned))
         loss = loss.detach()
         self._loss = loss if self._loss is None else self._loss + loss
         self._done += 1
@@ -110,6 +111,16 @@ class MaskedLanguageModel(LightningModule):
         self.stepped = self._done == self._planned or self.ledger.exhausted
         if self.stepped:
             self._step(len(batch[0]))
+
+    def backward_through(self, loss: Tensor) -> None:
+        """Add the loss's gradient; with its own graph where the optimizer takes second derivatives."""
+        if not self.recipe.train.optimizer.second_order:
+            self.manual_backward(loss)
+            return
+        with warnings.catch_warnings():
+            # The cycle between a parameter and its gradient ends with every step's zero_grad.
+            warnings.filterwarnings("ignore", "Using backward.. with create_graph=True")
+            self.manual_backward(loss, create_graph=True)
 
     # --- one optimizer step ------------------------------------------------------------------------------
 
@@ -177,7 +188,7 @@ class MaskedLanguageModel(LightningModule):
 
         Returns a warning where the model cannot be compiled on this machine; it then runs uncompiled.
         """
-        warnings: list[str] = []
+        told: list[str] = []
         if self.recipe.train.compile:
             # The inner forward, not the LightningModule: compiling that one breaks on self.log.
             self.compute = torch.compile(self.precision.compiles(self.model), dynamic=False)
@@ -185,12 +196,12 @@ class MaskedLanguageModel(LightningModule):
                 self._try(batch)
             except torch._dynamo.exc.TorchDynamoException as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                warnings.append(f"the model runs uncompiled, because compiling it failed here: {first}")
+                told.append(f"the model runs uncompiled, because compiling it failed here: {first}")
                 self.compute = self.precision.calls(self.model)
         if self.device.type == "cuda":
             self._try(batch)
             torch.cuda.synchronize()
-        return warnings
+        return told
 
     def _try(self, batch: MicroBatch) -> None:
         devices = [self.device] if self.device.type == "cuda" else []

@@ -51,13 +51,13 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "model.deepnorm": {"model.norm_placement": "post"},
     "model.init=deepnorm": {"model.norm_placement": "post", "model.deepnorm": True},
     "model.attention[softmax].fp32": {"train.precision": "bf16"},
-    "model.attention[fourier-hybrid].softmax_layers": {"model.layers": 3},
     "model.attention=fourier-hybrid": {"model.layers": 3},
     "model.stack[shared].groups": {"model.layers": 4},
-    "model.stack[funnel].pool": {"model.layers": 3},
     "model.stack=funnel": {"model.layers": 3},
     "model.feedforward_every": {"model.layers": 2},
     "model.layer_drop": {"model.layers": 3},
+    "train.schedule[dive].cooldown": {"train.schedule.falloff": 0.2},
+    "train.optimizer[shampoo].eps": {"train.optimizer.every": 2},
     "train.decay_norms": {"train.weight_decay": 0.5},
 }
 
@@ -87,6 +87,11 @@ VALUES: dict[str, list[Any]] = {
     "data.token_ratio": [0.22],
     "data.tokens": [10_000],
     "train.batch": [16],
+    "train.optimizer[adafactor].threshold": [2.0],
+    "train.optimizer[muon].ratio": [2.0],
+    "train.optimizer[soap].largest": [8],
+    "train.optimizer[shampoo].eps": [1e-3],
+    **{f"train.optimizer[{kind}].every": [2] for kind in ("shampoo", "soap", "sophia", "adahessian")},
     "train.micro_batch": [2],
     "train.ramp": [0.0],
     # A cool-down of a quarter is the very end that a triangle has.
@@ -124,9 +129,7 @@ def every_level() -> dict[str, Pair]:
     for knob in knobs(Recipe):
         if knob.name in ELSEWHERE:
             continue
-        base = replace(
-            tiny(), {**_conditions(knob), **CONTEXT.get(knob.path, {}), **CONTEXT.get(knob.name, {})}
-        )
+        base = replace(tiny(), {**_conditions(knob), **_context(knob)})
         present = get(base, knob.path)
         for level in other_levels(knob, present):
             name = f"{knob.name}={label(level)}"
@@ -161,6 +164,18 @@ def _middle(domain: Number, present: Any) -> Any:
         return present + 1 if present < domain.high else present - 1
     middle = math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
     return middle if middle != present else domain.low
+
+
+def _context(knob: KnobInfo) -> dict[str, Any]:
+    """What else must be chosen: for the variants that the knob lives in, and for itself."""
+    found: dict[str, Any] = {}
+    path: list[str] = []
+    for part in knob.name.split(".")[:-1]:
+        key, _, kind = part.partition("[")
+        path.append(key)
+        if kind:
+            found |= CONTEXT.get(f"{'.'.join(path)}={kind.rstrip(']')}", {})
+    return {**found, **CONTEXT.get(knob.path, {}), **CONTEXT.get(knob.name, {})}
 
 
 def _conditions(knob: KnobInfo) -> dict[str, Any]:

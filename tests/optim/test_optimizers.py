@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +13,19 @@ from torch import nn
 from ablate.knobs import replace
 from ablate.model import Bert
 from ablate.optim import SGD, Adam, AdamW, parameter_groups
+from ablate.optim.optimizers import (
+    Adafactor,
+    AdaHessian,
+    AdamW4bit,
+    AdamW8bit,
+    Lion,
+    Muon,
+    RAdam,
+    Shampoo,
+    Soap,
+    Sophia,
+)
+from ablate.recipe import Recipe
 from tests.model.variants import ARMS, TINY, build
 
 
@@ -122,3 +138,102 @@ def test_frozen_parameters_are_left_out():
 def test_importing_optim_does_not_import_torch():
     code = "import sys, ablate.optim; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- optimizers of libraries ----------------------------------------------------------------------------
+
+
+def libraries() -> dict[str, tuple[Any, Callable[[Any], torch.optim.Optimizer]]]:
+    """Name → our config, and the library's own optimizer over the same parameters."""
+    import pytorch_optimizer as po
+    import torchao.optim
+
+    rate = {"lr": 0.05, "weight_decay": 0.1}
+    return {
+        "radam": (RAdam(beta2=0.95, eps=1e-6), lambda p: torch.optim.RAdam(
+            p, betas=(0.9, 0.95), eps=1e-6, decoupled_weight_decay=True, **rate)),
+        "adafactor": (Adafactor(beta2_decay=-0.5, threshold=2.0), lambda p: torch.optim.Adafactor(
+            p, beta2_decay=-0.5, d=2.0, **rate)),
+        "adamw-8bit": (AdamW8bit(eps=1e-6), lambda p: torchao.optim.AdamW8bit(p, betas=(0.9, 0.98), eps=1e-6, **rate)),
+        "adamw-4bit": (AdamW4bit(eps=1e-6), lambda p: torchao.optim.AdamW4bit(p, betas=(0.9, 0.98), eps=1e-6, **rate)),
+        "lion": (Lion(beta1=0.8, beta2=0.95), lambda p: po.Lion(p, betas=(0.8, 0.95), **rate)),
+        "soap": (Soap(every=2, largest=8), lambda p: po.SOAP(
+            p, betas=(0.95, 0.95), precondition_frequency=2, max_precondition_dim=8, **rate)),
+        "shampoo": (Shampoo(every=1, eps=1e-3), lambda p: po.Shampoo(
+            p, momentum=0.9, weight_decouple=True, preconditioning_compute_steps=1, matrix_eps=1e-3, **rate)),
+        "sophia": (Sophia(every=2, clip=0.1), lambda p: po.SophiaH(
+            p, betas=(0.96, 0.99), p=0.1, update_period=2, **rate)),
+        "adahessian": (AdaHessian(eps=1e-8), lambda p: po.AdaHessian(p, betas=(0.9, 0.99), eps=1e-8, **rate)),
+    }  # fmt: skip
+
+
+def descend(build: Callable[[Any], torch.optim.Optimizer], second_order: bool) -> list[torch.Tensor]:
+    """A matrix and a vector after four steps on a small nonlinear problem."""
+    draw = torch.Generator().manual_seed(1)
+    matrix, vector = (nn.Parameter(torch.randn(*shape, generator=draw)) for shape in ((64, 80), (80,)))
+    target = torch.randn(80, generator=draw)
+    optimizer = build([matrix, vector])
+    torch.manual_seed(0)  # the directions of curvature estimates
+    for _ in range(4):
+        loss = (torch.tanh(matrix * vector).square().mean(0) - target).square().sum()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Using backward.. with create_graph=True")
+            loss.backward(create_graph=second_order)
+        optimizer.step()
+        optimizer.zero_grad()
+    return [matrix.detach(), vector.detach()]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["radam", "adafactor", "adamw-8bit", "adamw-4bit", "lion", "soap", "shampoo", "sophia", "adahessian"],
+)
+def test_an_optimizer_is_its_librarys_own(name: str):
+    config, theirs = libraries()[name]
+    with torch.compiler.set_stance("force_eager"):
+        expected = descend(theirs, config.second_order)
+    found = descend(lambda p: config.build(p, 0.05, 0.1), config.second_order)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_muon_turns_the_blocks_matrices_and_leaves_the_rest_to_adamw():
+    model = build(TINY)
+    config = Muon(momentum=0.8, ratio=4.0)
+    groups = config.groups(model, 0.01, False)
+    names = {id(p): n for n, p in model.named_parameters()}
+    turned = {names[id(p)] for group in groups if group["use_muon"] for p in group["params"]}
+    assert turned == {n for n, p in model.named_parameters() if ".blocks." in n and p.ndim == 2}
+    optimizer = config.build(groups, 0.1)
+    assert {g["lr"] for g in optimizer.param_groups if g["use_muon"]} == {0.4}
+    assert {g["lr"] for g in optimizer.param_groups if not g["use_muon"]} == {0.1}
+    assert {g["betas"] for g in optimizer.param_groups if not g["use_muon"]} == {(0.9, 0.98)}
+    matrix, table = (dict(model.named_parameters())[n] for n in (
+        "encoder.blocks.0.attention.sublayer.out.weight", "encoder.embedding.word.weight"))  # fmt: skip
+    before = matrix.detach().clone()
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    optimizer.step()
+    sizes = torch.linalg.svdvals(((before - matrix.detach()) / 0.4).double())
+    assert sizes.max() / sizes.min() < 3, "an orthogonalised step has nearly equal singular values"
+    assert torch.linalg.svdvals(table.grad.double()).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["sophia", "adahessian"])
+def test_second_derivatives_are_refused_where_there_are_none(kind: str):
+    base = replace(Recipe(), {"train.optimizer": kind, "train.compile": False})
+    assert base.problems() == []
+    (told,) = replace(base, {"train.precision": "int4"}).problems()
+    assert told == (
+        f"train.optimizer {kind} takes second derivatives, which train.precision int4 has not; take fp32, tf32 or bf16"
+    )
+    (told,) = replace(base, {"train.compile": True}).problems()
+    assert told.endswith("set train.compile: false")
+
+
+def test_shampoo_steps_before_its_first_roots():
+    x = nn.Parameter(torch.ones(3, 2))
+    optimizer = Shampoo(every=5, momentum=0.0).build([x], 0.1)
+    x.grad = torch.full((3, 2), 2.0)
+    optimizer.step()
+    torch.testing.assert_close(x.detach(), torch.full((3, 2), 0.8))

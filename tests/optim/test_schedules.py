@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.knobs import kind_of
+from ablate.knobs import knobs
 from ablate.optim.schedules import (
     Constant,
+    Cooling,
     Cosine,
     CosineAnnealing,
     Dive,
@@ -24,6 +25,7 @@ from ablate.optim.schedules import (
     Triangle2,
     WarmupStableDecay,
 )
+from ablate.training.config import TrainConfig
 
 EVERY = [
     Triangle2(), Triangle1(), OneCycle(), MultiCycle(), Cosine(), CosineAnnealing(), Linear(), Polynomial(),
@@ -67,14 +69,20 @@ def test_a_schedule_is_its_table(schedule: Schedule, table: dict[float, float]):
 
 
 def test_every_schedule_is_covered():
-    subclasses = {kind_of(cls) for cls in Schedule.__subclasses__()}
-    assert {s.kind for s in EVERY} == subclasses == {s.kind for s, _ in TABLE}
+    (domain,) = (k.domain for k in knobs(TrainConfig) if k.path == "schedule")
+    assert {s.kind for s in EVERY} == set(domain.levels) == {s.kind for s, _ in TABLE}
+
+
+def ends(schedule: Schedule, warmup: float, cooldown: float) -> Schedule:
+    """The schedule with a warm-up and, where it has one, a cool-down."""
+    changes = {"warmup": warmup, "cooldown": cooldown}
+    return schedule.model_copy(update={k: v for k, v in changes.items() if k in type(schedule).model_fields})
 
 
 @every
 @given(progress=st.floats(0, 1), warmup=st.floats(1e-3, 0.5), cooldown=st.sampled_from([0.0, 0.1, 0.5]))
 def test_factors_stay_between_zero_and_one(schedule, progress: float, warmup: float, cooldown: float):
-    changed = schedule.model_copy(update={"warmup": warmup, "cooldown": cooldown})
+    changed = ends(schedule, warmup, cooldown)
     for one in (schedule, changed):
         assert -1e-12 <= one.factor(progress) <= 1 + 1e-12
 
@@ -87,14 +95,25 @@ def test_progress_is_clipped(schedule: Schedule):
 
 @every
 def test_a_cooldown_ends_at_zero_and_a_warmup_starts_there(schedule: Schedule):
-    both = schedule.model_copy(update={"warmup": 0.1, "cooldown": 0.1})
+    both = ends(schedule, 0.1, 0.1)
     assert both.factor(0.0) == 0
-    assert both.factor(1.0) == 0
+    if isinstance(schedule, Cooling):
+        assert both.factor(1.0) == 0
+
+
+@every
+@given(warmup=st.sampled_from([0.0, 0.05, 0.3]), cooldown=st.floats(0.01, 0.5))
+def test_a_cooldown_is_inert_exactly_where_it_changes_nothing(schedule, warmup: float, cooldown: float):
+    if not isinstance(schedule, Cooling) or schedule.kind == "inverse-sqrt":  # whose warm-up is its shape
+        return
+    cooled, plain = ends(schedule, warmup, cooldown), ends(schedule, warmup, 0.0)
+    furthest = max(abs(cooled.factor(i / 997) - plain.factor(i / 997)) for i in range(998))
+    assert bool(list(cooled.inert(None))) == (furthest < 1e-9)
 
 
 @every
 def test_schedules_are_continuous_but_for_restarts(schedule: Schedule):
-    both = schedule.model_copy(update={"warmup": 0.1, "cooldown": 0.1})
+    both = ends(schedule, 0.1, 0.1)
     steps = 100_000
     factors = [both.factor(i / steps) for i in range(steps + 1)]
     # The steepest is the root at the start of the wsd decay: sqrt(1e-5 / 0.2).
