@@ -100,9 +100,7 @@ class SelfAttention(nn.Module):
         if config.causal:
             self.attend = Causal(self.attend)
         self.dropout = nn.Dropout(dropout)
-        self.out = (
-            Linear(width, width, model.linear_bias, into_residual=True) if config.output else nn.Identity()
-        )
+        self.out = output_product(model) if config.output else nn.Identity()
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
@@ -115,6 +113,11 @@ class SelfAttention(nn.Module):
     def macs_per_token(self, length: int) -> float:
         """Scores and weighted values; the projections count themselves."""
         return 2 * length * self.heads * self.head_width
+
+
+def output_product(model: ModelConfig) -> Linear:
+    """What stands last in an attention: it mixes what the heads found."""
+    return Linear(model.width, model.width, model.linear_bias, into_residual=True)
 
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
@@ -287,7 +290,7 @@ class KernelAttention(nn.Module):
         super().__init__()
         self.heads, self.head_width = model.heads, model.head_width
         self.qkv = Linear(model.width, 3 * model.width, qkv_bias, parts=3)
-        self.out = Linear(model.width, model.width, model.linear_bias, into_residual=True)
+        self.out = output_product(model)
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
@@ -377,11 +380,7 @@ class FourierMixing(nn.Module):
         super().__init__()
         self.width = model.width
         self.norm = "ortho" if orthonormal else "backward"
-        self.out = (
-            Linear(model.width, model.width, model.linear_bias, into_residual=True)
-            if output
-            else nn.Identity()
-        )
+        self.out = output_product(model) if output else nn.Identity()
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         with uncast(x_BTD):
@@ -394,7 +393,7 @@ class FourierMixing(nn.Module):
         return self.out(y_BTD.to(x_BTD.dtype))
 
     def macs_per_token(self, length: int) -> float:
-        """By the usual count of a fast transform, 5 n log2 n operations for n numbers; `out` counts itself."""
+        """A fast transform by the usual count, 5 n log2 n operations for n numbers; `out` counts itself."""
         return 2.5 * self.width * (math.log2(self.width) + math.log2(max(2.0, length)))
 
 

@@ -205,11 +205,12 @@ class ModelConfig(Config):
 
     def conflicts(self, recipe: Recipe) -> list[str]:
         told: list[str] = []
-        if self.width % self.heads:
+        unused = set(self.attention.inert(recipe))
+        if self.width % self.heads and "model.heads" not in unused:
             told.append(f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
-        if self.activation in GATED and self.intermediate % 2:
+        if self.activation in GATED and self.intermediate % 2 and "model.intermediate" not in unused:
             told.append(f"a gated activation needs an even model.intermediate; it is {self.intermediate}")
-        if self.feedforward_every > self.layers:
+        if self.feedforward_every > self.layers and "model.feedforward_every" not in unused:
             told.append(
                 f"model.feedforward_every ({self.feedforward_every}) leaves no feed-forward sublayer in "
                 f"model.layers ({self.layers}); lower it"

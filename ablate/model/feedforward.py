@@ -37,13 +37,17 @@ Activation = Literal[
     "swiglu",
     "glu",
     "bilinear-glu",
+    "gelu-tanh-glu",
     "relu2-glu",
+    "leaky-relu-glu",
     "mish-glu",
+    "hardswish-glu",
+    "elu-glu",
     "selu-glu",
     "softplus-glu",
     "tanh-glu",
 ]
-GluWidth = Literal["kept", "matched"]  # fmt: skip
+GluWidth = Literal["kept", "matched"]
 
 
 def _identity(x: Tensor) -> Tensor:
@@ -70,15 +74,15 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
 }
-# The name of a gated form and the function of its gate (Shazeer 2020, arXiv:2002.05202).
+# The name of a gated form and the function of its gate (Shazeer 2020, arXiv:2002.05202), who named five.
 GATED: dict[str, Callable[[Tensor], Tensor]] = {
     "geglu": F.gelu,
     "reglu": F.relu,
     "swiglu": F.silu,
     "glu": torch.sigmoid,
     "bilinear-glu": _identity,
-    **{f"{name}-glu": PLAIN[name] for name in ("relu2", "mish", "selu", "softplus", "tanh")},
 }
+GATED |= {f"{name}-glu": act for name, act in PLAIN.items() if act not in GATED.values()}
 assert {*PLAIN, *GATED} == set(get_args(Activation))
 
 

@@ -11,7 +11,7 @@ from transformers.models.fnet.modeling_fnet import FNetBasicFourierTransform
 
 from ablate.knobs import replace
 from ablate.model import ModelConfig
-from ablate.model.attention import PADDING, FourierMixing
+from ablate.model.attention import PADDING, FourierMixing, Standardized
 from ablate.model.stack import pooled
 from ablate.recipe import Recipe
 from tests.model.variants import LENGTH, TINY, batch, build
@@ -43,13 +43,43 @@ def padding(real: list[int]) -> torch.Tensor:
 
 def test_fourier_mixing_is_fnets():
     theirs = FNetBasicFourierTransform(FNetConfig(hidden_size=D, tpu_short_seq_length=T))
-    torch.testing.assert_close(FourierMixing(D)(x), theirs(x)[0])
+    layer = sublayer({"attention": {"kind": "fourier", "orthonormal": False}})
+    torch.testing.assert_close(layer(x), theirs(x)[0])
 
 
-def test_a_padded_row_is_transformed_at_its_own_length():
-    found = FourierMixing(D)(x, padding([8, 5]))
-    torch.testing.assert_close(found[0], torch.fft.fft2(x[0]).real)
-    torch.testing.assert_close(found[1, :5], torch.fft.fft2(x[1, :5]).real)
+def test_orthonormal_mixing_keeps_the_size_of_its_input():
+    """Parseval: half of the energy of white noise lies in the real part."""
+    layer = sublayer({"attention": "fourier"})
+    noise = torch.randn(50, T, D, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    assert layer(noise).square().mean().item() == pytest.approx(0.5, rel=0.03)
+    torch.testing.assert_close(layer(x), torch.fft.fft2(x, norm="ortho").real)
+
+
+@pytest.mark.parametrize("norm", ["ortho", "backward"])
+def test_a_padded_row_is_transformed_at_its_own_length(norm: str):
+    layer = sublayer({"attention": {"kind": "fourier", "orthonormal": norm == "ortho"}})
+    found = layer(x, padding([8, 5]))
+    torch.testing.assert_close(found[0], torch.fft.fft2(x[0], norm=norm).real)
+    torch.testing.assert_close(found[1, :5], torch.fft.fft2(x[1, :5], norm=norm).real)
+
+
+def test_a_product_may_follow_the_transform():
+    layer = sublayer({"attention": {"kind": "fourier", "output": True}, "linear_bias": True})
+    mixed = torch.fft.fft2(x, norm="ortho").real
+    torch.testing.assert_close(layer(x), mixed @ layer.out.weight.T + layer.out.bias)
+
+
+def test_standardised_scores_are_a_layer_norm_over_the_keys_with_a_gain_per_head():
+    weigh = Standardized(H).double()
+    weigh.weight.data, weigh.bias.data = torch.tensor([2.0, 3.0]).double(), torch.tensor([0.5, -1.0]).double()
+    scores = torch.randn(B, H, T, T, dtype=torch.double)
+    found = weigh(scores, torch.ones(1, dtype=torch.double))
+    for h, (gain, offset) in enumerate(((2.0, 0.5), (3.0, -1.0))):
+        torch.testing.assert_close(found[:, h], gain * F.layer_norm(scores[:, h], (T,)) + offset)
+    keep = (torch.arange(T) < 5).double()
+    among = weigh(scores, keep)
+    assert not among[..., 5:].any()
+    torch.testing.assert_close(among[..., :5], weigh(scores[..., :5], keep[:5]))
 
 
 def test_linear_attention_is_its_quadratic_form():
@@ -65,7 +95,6 @@ def test_linear_attention_is_its_quadratic_form():
 @pytest.mark.parametrize(
     ("weights", "formula"),
     [
-        ("norm", lambda s: s / s.norm(dim=-1, keepdim=True)),
         ("identity", lambda s: s / math.sqrt(T)),
         ("relu", lambda s: s.clamp(min=0) / T),
         ("cumsum", lambda s: s.cumsum(-1) / math.sqrt(T)),
@@ -187,6 +216,13 @@ def test_rounds_start_from_the_input_again():
         for block in model.encoder.blocks:
             state = block(state, None)
     torch.testing.assert_close(model.encoder(ids), model.encoder.final_norm(state))
+
+
+def test_pooling_without_padding_needs_no_mask():
+    """Eight positions by threes: the last mean is of two."""
+    y, seen = pooled(x, None, 3)
+    assert seen is None
+    torch.testing.assert_close(y[:, 2], x[:, 6:].mean(1))
 
 
 def test_pooling_takes_the_mean_of_real_neighbours():
