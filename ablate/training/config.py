@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from ablate.knobs import Config, Knob
 from ablate.model.precision import BF16, PrecisionConfig
 from ablate.optim import AdamW, OptimizerConfig, ScheduleConfig, Triangle2
+from ablate.optim.averaging import AveragingConfig
+from ablate.optim.batch import BatchRule
+from ablate.optim.modifier import ModifierConfig
 
 if TYPE_CHECKING:
     from ablate.recipe import Recipe
@@ -62,6 +65,23 @@ class TrainConfig(Config):
         Knob("sequences per forward pass", 1, 8192, log=True, speed_only=True,
              cost="memory grows with it; speed too, until the device is full"),
     ] = 128  # fmt: skip
+    batch_rule: Annotated[
+        BatchRule | None,
+        Knob("what decides the batch below `batch`: none, the ramp; or how noisy the gradient is",
+             paper="Training setup: adaptive batch rules end up like the linear ramp"),
+    ] = None  # fmt: skip
+    modifier: Annotated[
+        ModifierConfig | None,
+        Knob("what changes the gradient before the optimizer sees it",
+             paper="scripted in the reference (LARS, LARC, SAM), no result in the text",
+             cost="sam: twice the time"),
+    ] = None  # fmt: skip
+    averaging: Annotated[
+        AveragingConfig | None,
+        Knob("evaluate an average of the weights along training",
+             paper="scripted (EMA, LAWA), no result in the text; the reference's code averages wrongly",
+             cost="memory of one more copy of the weights per snapshot"),
+    ] = None  # fmt: skip
     mask_rate: Annotated[
         float,
         Knob("share of tokens to predict, an exact count per row", 0.01, 0.9,
@@ -89,6 +109,11 @@ class TrainConfig(Config):
              cost="tens of seconds of start-up, outside the training clock"),
     ] = True  # fmt: skip
 
+    @property
+    def passes(self) -> int:
+        """How often a step computes each of its micro-batches, forward and backward."""
+        return 2 if self.modifier is not None and self.modifier.second_pass else 1
+
     def conflicts(self, recipe: Recipe) -> list[str]:
         told: list[str] = []
         if self.batch % self.micro_batch:
@@ -105,5 +130,5 @@ class TrainConfig(Config):
     def inert(self, recipe: Recipe) -> Iterable[str]:
         if self.weight_decay == 0:
             yield "train.decay_norms"
-        if self.micro_batch >= self.batch:
+        if self.micro_batch >= self.batch and self.batch_rule is None:
             yield "train.ramp"

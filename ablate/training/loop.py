@@ -42,6 +42,11 @@ class Begin(Callback):
         pl_module.raw_optimizer.load_state_dict(resumed.optimizer)
         if resumed.state.get("scaling"):
             pl_module.scaling.load_state_dict(resumed.state["scaling"])
+        if pl_module.noise is not None:
+            pl_module.noise.load_state_dict(resumed.state["noise"])
+        if pl_module.average is not None:
+            averages = {k: t for k, t in resumed.tensors.items() if k.startswith("average.")}
+            pl_module.average.restore({k.removeprefix("average."): t for k, t in averages.items()})
         torch.set_rng_state(resumed.tensors["rng.cpu"])
         if "rng.cuda" in resumed.tensors and pl_module.device.type == "cuda":
             torch.cuda.set_rng_state(resumed.tensors["rng.cuda"], pl_module.device)

@@ -26,6 +26,8 @@ from ablate.knobs import KnobInfo, Suggests, knobs, suggest
 from ablate.model import Bert
 from ablate.model.precision import Scaling
 from ablate.optim import batch_size
+from ablate.optim.averaging import Averaging
+from ablate.optim.modifier import ModifierConfig, total_norm
 from ablate.recipe import Recipe
 from ablate.training.initial import build
 from ablate.training.ledger import Ledger
@@ -62,6 +64,13 @@ class MaskedLanguageModel(LightningModule):
         self._pending: list[Tensor] = []  # losses of steps, still on the device
         self._planned = self._done = 0  # micro-batches of the running step
         self._loss: Tensor | None = None
+        self._first_norm: Tensor | None = (
+            None  # of the step's first micro-batch, where the batch follows noise
+        )
+        self._kept: list[MicroBatch] = []  # of the running step, where a modifier computes them again
+        self.average: Averaging | None = None
+        rule = recipe.train.batch_rule
+        self.noise = rule.build() if rule else None
         self._in_flight: deque[torch.cuda.Event] = deque()
         self._base_lrs: list[float] = []
 
@@ -95,6 +104,8 @@ class MaskedLanguageModel(LightningModule):
             self.ledger = Ledger(Budget("steps", self.trainer.max_steps), length=self.recipe.data.length)
             self.precision.prepare(self.model, self.device)
         self.scaling = self.precision.scaling(self.device.type)
+        averaging = self.recipe.train.averaging
+        self.average = averaging.build(list(self.model.parameters())) if averaging else None
 
     def training_step(self, batch: MicroBatch, index: int) -> None:
         assert self.ledger is not None
@@ -106,6 +117,11 @@ class MaskedLanguageModel(LightningModule):
         loss = loss.detach()
         self._loss = loss if self._loss is None else self._loss + loss
         self._done += 1
+        if self.noise is not None and self._done == 1:
+            self._first_norm = self._planned * total_norm(self.model.parameters())
+        modifier = self.recipe.train.modifier
+        if modifier is not None and modifier.second_pass:
+            self._kept.append(batch)
         self.ledger.sequences += len(batch[0])
         self._wait_for_all_but_one()
         self.stepped = self._done == self._planned or self.ledger.exhausted
@@ -128,7 +144,10 @@ class MaskedLanguageModel(LightningModule):
         """Fix the size and the learning rate of the step that begins."""
         assert self.ledger is not None
         train, progress = self.recipe.train, self.ledger.progress
-        size = batch_size(progress, train.batch, train.ramp, train.micro_batch)
+        if self.noise is None:
+            size = batch_size(progress, train.batch, train.ramp, train.micro_batch)
+        else:
+            size = self.noise.size(train.batch, train.micro_batch)
         self._planned = max(1, size // min(train.micro_batch, train.batch))
         factor = train.schedule.factor(progress)
         self.step_lr = train.lr * factor
@@ -144,7 +163,10 @@ class MaskedLanguageModel(LightningModule):
         assert self._loss is not None
         parameters = list(self.model.parameters())
         self.cut = self._planned - self._done
-        if self.cut:
+        modifier = self.recipe.train.modifier
+        if modifier is not None and modifier.second_pass:
+            self._gradient_at_the_edge(modifier)
+        elif self.cut:
             gradients = [p.grad for p in parameters if p.grad is not None]
             torch._foreach_mul_(gradients, self._planned / self._done)
         self.scaling.unscale(self.raw_optimizer)
@@ -152,6 +174,11 @@ class MaskedLanguageModel(LightningModule):
         # under bf16-mixed. An infinite bound only measures the norm.
         clip = self.recipe.train.clip
         self.grad_norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if clip is None else clip)
+        if self.noise is not None and self._first_norm is not None and self._done > 1:
+            small, large = float(self._first_norm) ** 2, float(self.grad_norm) ** 2
+            self.noise.update(small, large, micro, self._done * micro)
+        if modifier is not None:
+            modifier.before(self.raw_optimizer.param_groups)
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         if self.scaling.accepts(self.grad_norm):
@@ -160,8 +187,24 @@ class MaskedLanguageModel(LightningModule):
         self._pending.append(self._loss / self._done)
         self.step_sequences = self._done * micro
         self.ledger.steps += 1
+        if self.average is not None:
+            self.average.update(parameters, self.ledger.progress)
         self._planned = self._done = 0
         self._loss = None
+
+    def _gradient_at_the_edge(self, modifier: ModifierConfig) -> None:
+        """Put the gradient of the step's micro-batches at SAM's perturbed weights in the place of theirs."""
+        parameters = list(self.model.parameters())
+        moves = modifier.climb(parameters)
+        for p in parameters:
+            if p.grad is not None:
+                p.grad.zero_()
+        for batch in self._kept:
+            with self.arithmetic():
+                loss = self.compute(*batch)
+            self.manual_backward(loss / len(self._kept))
+        modifier.descend(parameters, moves)
+        self._kept.clear()
 
     @property
     def raw_optimizer(self) -> torch.optim.Optimizer:

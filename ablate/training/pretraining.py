@@ -110,7 +110,7 @@ class _Run:
         self.ledger = Ledger(
             budget,
             length=recipe.data.length,
-            flops_per_token=per_token,
+            flops_per_token=per_token * recipe.train.passes,
             charge=charge,
             occupied=occupied,
             now=now,
@@ -171,6 +171,10 @@ class _Run:
         module, self.reason = fit(self, tracker, tell, checkpoint_seconds)
         self.losses, self.cut = module.losses, module.cut
         self.model.to(self.device)  # Lightning leaves it on the host
+        if module.average is not None and not self.reason:
+            with torch.no_grad():
+                for parameter, mean in zip(self.model.parameters(), module.average.weights(), strict=True):
+                    parameter.copy_(mean)
         self.model.zero_grad(set_to_none=True)
         self.finish()
 
@@ -185,7 +189,7 @@ class _Run:
     def save(self, module: MaskedLanguageModel) -> None:
         """A checkpoint in mid-training, and the curve so far. Raises CheckpointError."""
         self.losses, self.cut = module.losses, module.cut
-        self._save(module.raw_optimizer, finished=False, scaling=module.scaling.state_dict())
+        self._save(module.raw_optimizer, finished=False, module=module)
         self._guarded(lambda: curve.write(self.paths.curve, self.rows))
 
     def _save(
@@ -193,10 +197,12 @@ class _Run:
         optimizer: torch.optim.Optimizer | None,
         *,
         finished: bool,
-        scaling: Mapping[str, float] | None = None,
+        module: MaskedLanguageModel | None = None,
     ) -> None:
         self._keep_tokenizer()
         tensors = {"losses": torch.tensor(self.losses, dtype=torch.float32), "rng.cpu": torch.get_rng_state()}
+        if module is not None and module.average is not None:
+            tensors |= {f"average.{name}": t for name, t in module.average.tensors().items()}
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
         checkpoints.save(
@@ -206,7 +212,9 @@ class _Run:
             optimizer=optimizer,
             state={
                 **self.identity, "vocabulary": self.vocabulary, "ledger": self.ledger.to_dict(),
-                "cut": self.cut, "metrics": self.metrics, "curve": self.rows, "scaling": scaling or {},
+                "cut": self.cut, "metrics": self.metrics, "curve": self.rows,
+                "scaling": module.scaling.state_dict() if module else {},
+                "noise": module.noise.state_dict() if module and module.noise else {},
             },
             tensors=tensors,
             finished=finished,

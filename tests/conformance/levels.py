@@ -58,6 +58,10 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "model.layer_drop": {"model.layers": 3},
     "train.schedule[dive].cooldown": {"train.schedule.falloff": 0.2},
     "train.optimizer[shampoo].eps": {"train.optimizer.every": 2},
+    "train.batch_rule": {"train.batch": 16},
+    "train.batch_rule=noise-scale": {"train.batch": 16},
+    "train.batch_rule=norm-test": {"train.batch": 64},
+    "train.modifier=larc": {"train.lr": 0.1},
     "train.decay_norms": {"train.weight_decay": 0.5},
 }
 
@@ -90,6 +94,10 @@ VALUES: dict[str, list[Any]] = {
     "train.optimizer[adafactor].threshold": [2.0],
     "train.optimizer[muon].ratio": [2.0],
     "train.optimizer[soap].largest": [8],
+    "train.averaging[lawa].every": [0.2],
+    "train.batch_rule[norm-test].smoothing": [0.0],
+    "train.batch_rule[norm-test].theta": [10.0],
+    "train.averaging[lawa].snapshots": [2],
     "train.optimizer[shampoo].eps": [1e-3],
     **{f"train.optimizer[{kind}].every": [2] for kind in ("shampoo", "soap", "sophia", "adahessian")},
     "train.micro_batch": [2],
