@@ -54,10 +54,16 @@ class DroppedBlock(Block):
         self.runs = 1 - self.chance
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None) -> Tensor:
-        # The host's generator, whatever the device: its state is kept, and nobody waits for the answer.
-        if self.training and torch.rand(()) < self.chance:
+        if self.training and self.left_out():
             return x_BTD
         return super().forward(x_BTD, bias)
+
+    # Outside of compiled graphs: there every block's own chance is a constant, and from the ninth block on,
+    # torch.compile gives up on compiling another copy.
+    @torch.compiler.disable
+    def left_out(self) -> bool:
+        """Drawn from the host's generator, whatever the device: its state is kept, nobody waits for it."""
+        return bool(torch.rand(()) < self.chance)
 
 
 class Encoder(nn.Module):

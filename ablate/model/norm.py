@@ -104,7 +104,9 @@ class NoNorm(Config):
         return nn.Identity()
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
-        return ("model.final_norm", "model.embedding_norm", "train.decay_norms")
+        yield from ("model.final_norm", "model.embedding_norm", "train.decay_norms")
+        if not recipe.model.deepnorm:
+            yield "model.norm_placement"
 
 
 NormConfig = Annotated[LayerNorm | RMSNorm | ScaleNorm | DynamicTanh | NoNorm, one_of]
