@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.data.errors import DataError
-from ablate.data.masking import Masker, MaskRule
+from ablate.data.masking import Masker, MaskRule, TokenMasking
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Batches:
         mask_rate: float,
         mask_rule: MaskRule,
         vocabulary: int,
+        masking: TokenMasking | None = None,
+        continues: np.ndarray | None = None,
     ) -> None:
         if len(rows) == 0:
             raise DataError(
@@ -52,7 +54,8 @@ class Batches:
                 f"an order must name every row once; it has {len(order)} entries for {len(rows)} rows"
             )
         self.rows, self.order, self._order_seed = rows, order, order_seed
-        self.masker = Masker(mask_seed, mask_rate, mask_rule, vocabulary)
+        pieces = np.zeros(vocabulary, dtype=bool) if continues is None else continues
+        self.masker = Masker(mask_seed, mask_rate, mask_rule, vocabulary, masking or TokenMasking(), pieces)
         self._permutation: tuple[int, np.ndarray] | None = None  # of the epoch read last
 
     @property

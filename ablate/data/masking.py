@@ -7,19 +7,82 @@ where a run was resumed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 
 from ablate.data.tokenizer import MASK, SPECIALS
+from ablate.knobs import Config, Knob, one_of
 
 MaskRule = Literal["80-10-10", "all-mask"]
+Drawn = np.ndarray  # [B, L] uint32
 
 COLUMN_BITS = 12  # of a 32-bit key; rows of up to 4096 tokens
 _COLUMN = np.uint32((1 << COLUMN_BITS) - 1)
 _SPECIAL = np.uint32(1 << 31)  # sorts after every ordinary token
 _BLOCK = 4  # 64-bit words per step of the Philox counter
+
+
+class TokenMasking(Config):
+    """Every token on its own (Devlin et al. 2019)."""
+
+    kind: Literal["token"] = "token"
+
+    def extra(self, length: int) -> int:
+        """Random words per row beyond those that every masking draws."""
+        return 0
+
+    def keys(self, keys_BL: Drawn, extra_BE: Drawn, rows_BL: np.ndarray, continues_V: np.ndarray) -> Drawn:
+        """Random keys whose smallest are hidden; tokens with one key go together, from left to right.
+
+        `continues_V` is true for word pieces that go on with the word before them.
+        """
+        return keys_BL
+
+
+class WholeWordMasking(TokenMasking):
+    """All pieces of a word together, the last word chosen perhaps in part: the number per row is exact
+    (whole-word masking, BERT's release notes, 2019).
+    """
+
+    kind: Literal["whole-word"] = "whole-word"  # type: ignore[assignment]
+
+    def keys(self, keys_BL: Drawn, extra_BE: Drawn, rows_BL: np.ndarray, continues_V: np.ndarray) -> Drawn:
+        return _shared(keys_BL, ~continues_V[rows_BL])
+
+
+class SpanMasking(TokenMasking):
+    """Runs of tokens whose lengths are geometric, the last one perhaps in part (Joshi et al. 2020,
+    arXiv:1907.10529).
+    """
+
+    kind: Literal["span"] = "span"  # type: ignore[assignment]
+    stop: Annotated[float, Knob("chance that a span ends after a token; SpanBERT 0.2", 0.05, 1.0)] = 0.2
+    longest: Annotated[int, Knob("tokens of the longest span; SpanBERT 10", 2, 64, log=True)] = 10
+
+    def extra(self, length: int) -> int:
+        return length
+
+    def keys(self, keys_BL: Drawn, extra_BE: Drawn, rows_BL: np.ndarray, continues_V: np.ndarray) -> Drawn:
+        starts_BL = extra_BE < _share(self.stop)
+        starts_BL[:, 0] = True
+        since_BL = np.arange(rows_BL.shape[1]) - _starting(starts_BL)
+        return _shared(keys_BL, starts_BL | (since_BL % self.longest == 0))
+
+
+def _starting(starts_BL: np.ndarray) -> np.ndarray:
+    """[B, L]: the column where the run of each token begins."""
+    columns = np.where(starts_BL, np.arange(starts_BL.shape[1]), 0)
+    return np.maximum.accumulate(columns, axis=1)
+
+
+def _shared(keys_BL: Drawn, starts_BL: np.ndarray) -> Drawn:
+    """The key of a run's first token, for all of it."""
+    return np.take_along_axis(keys_BL, _starting(starts_BL), axis=1)
+
+
+MaskingConfig = Annotated[TokenMasking | WholeWordMasking | SpanMasking, one_of]
 
 
 @dataclass(frozen=True)
@@ -36,6 +99,8 @@ class Masker:
     rate: float
     rule: MaskRule
     vocabulary: int
+    masking: TokenMasking = TokenMasking()
+    continues: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))  # [V]
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 1:
@@ -60,8 +125,8 @@ class Masker:
         """
         ids = rows.astype(np.int64)
         k = self.count(rows.shape[1])
-        keys, fates, words = self._draw(len(rows), rows.shape[1], k, first)
-        columns = choose(keys, ids < len(SPECIALS), k)
+        keys, fates, words, extra = self._draw(len(rows), rows.shape[1], k, first)
+        columns = choose(self.masking.keys(keys, extra, rows, self.continues), ids < len(SPECIALS), k)
         labels = np.take_along_axis(ids, columns, axis=1)
         hidden = labels >= len(SPECIALS)
         np.put_along_axis(
@@ -69,12 +134,17 @@ class Masker:
         )
         return ids, columns, labels
 
-    def _draw(self, batch: int, length: int, k: int, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Random 32-bit words per row: length for the choice, k for the fate, k for the random token."""
-        blocks = -(-(length + 2 * k) // (2 * _BLOCK))
+    def _draw(self, batch: int, length: int, k: int, first: int) -> tuple[np.ndarray, ...]:
+        """Random 32-bit words per row: length for the choice, k for the fate, k for the random token, and
+        what the masking needs beyond.
+        """
+        more = self.masking.extra(length)
+        blocks = -(-(length + 2 * k + more) // (2 * _BLOCK))
         bits = np.random.Philox(key=self.seed, counter=first * blocks).random_raw(batch * blocks * _BLOCK)
         drawn = bits.view(np.uint32).reshape(batch, -1)
-        return drawn[:, :length], drawn[:, length : length + k], drawn[:, length + k : length + 2 * k]
+        return tuple(
+            np.split(drawn[:, : length + 2 * k + more], (length, length + k, length + 2 * k), axis=1)
+        )
 
     def _replacement(self, labels: np.ndarray, fates: np.ndarray, words: np.ndarray) -> np.ndarray:
         if self.rule == "all-mask":

@@ -52,6 +52,14 @@ class Prepared:
         return int(self.tokenizer.get_vocab_size())
 
     @property
+    def continues(self) -> np.ndarray:
+        """[vocabulary] True for pieces that go on with the word before them, `##…` in WordPiece."""
+        pieces = self.tokenizer.get_vocab()
+        found = np.zeros(self.vocabulary, dtype=bool)
+        found[[number for piece, number in pieces.items() if piece.startswith("##")]] = True
+        return found
+
+    @property
     def fingerprint(self) -> str:
         """What identifies the training tokens and their fixed order."""
         return str(self.manifest["fingerprint"])

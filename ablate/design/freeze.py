@@ -106,7 +106,8 @@ def _parameters(recipe: Recipe) -> int | None:
 
     if not isinstance(recipe.data.tokenizer, WordPiece):
         return None
-    return parameters(recipe.model, vocabulary=recipe.data.tokenizer.vocabulary, length=recipe.data.length)
+    size = {"vocabulary": recipe.data.tokenizer.vocabulary, "length": recipe.data.length}
+    return parameters(recipe.model, **size) + recipe.train.objective.parameters(recipe.model)
 
 
 def _plain(value: Any) -> Any:

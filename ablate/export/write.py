@@ -85,7 +85,9 @@ def _read(given: Path) -> tuple[Checkpoint, Path]:
 def _model(found: Checkpoint, recipe: Recipe) -> Bert:
     model = Bert(recipe.model, vocabulary=found.state["vocabulary"], length=recipe.data.length)
     with torch.no_grad():
-        checkpoints.load_weights(model, {name: tensor.float() for name, tensor in found.model.items()})
+        # What an objective added for itself (ELECTRA's second head) stays behind.
+        own = model.state_dict().keys()
+        checkpoints.load_weights(model, {n: t.float() for n, t in found.model.items() if n in own})
     return model.eval()
 
 

@@ -60,7 +60,7 @@ class DroppedBlock(Block):
 
     # Outside of compiled graphs: there every block's own chance is a constant, and from the ninth block on,
     # torch.compile gives up on compiling another copy.
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def left_out(self) -> bool:
         """Drawn from the host's generator, whatever the device: its state is kept, nobody waits for it."""
         return bool(torch.rand(()) < self.chance)
@@ -87,7 +87,11 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"rows of {ids_BT.shape[1]} tokens do not fit an encoder built for {self.length}"
             )
-        return self.final_norm(self.blocks(self.embedding(ids_BT), mask_BT, self._score_bias))
+        return self.contextual(self.embedding(ids_BT), mask_BT)
+
+    def contextual(self, x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+        """[B, T, D] from embedded tokens."""
+        return self.final_norm(self.blocks(x_BTD, mask_BT, self._score_bias))
 
     def _score_bias(self, x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor | None:
         """Added to the scores of every layer: broadcasts to [B, H, T, T], in the products' precision."""

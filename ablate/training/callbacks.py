@@ -84,15 +84,15 @@ class BudgetStop(_AroundMicroBatches):
 
 
 class Divergence(_AroundMicroBatches):
-    """Ends a trial whose loss is not a number, or after warm-up above the uniform guess, log V.
+    """Ends a trial whose loss is not a number, or after warm-up above a uniform guess (log V).
 
     Warm-up is the schedule's, at least a tenth of the budget and 20 steps; the mean of ten steps counts, so
     that one spike ends nothing.
     """
 
-    def __init__(self, vocabulary: int, warmup: float, pace: Pace) -> None:
-        self.limit = math.log(vocabulary) + ROOM
-        self.uniform = math.log(vocabulary)
+    def __init__(self, vocabulary: int, uniform: float, warmup: float, pace: Pace) -> None:
+        self.uniform = uniform
+        self.limit = uniform * (1 + ROOM / math.log(vocabulary))
         self.warmup, self.pace = max(0.1, warmup), pace
         self.reason = ""
         self._seen = 0
@@ -118,7 +118,7 @@ class Divergence(_AroundMicroBatches):
             if mean > self.limit:
                 self.reason = (
                     f"after warm-up, at step {len(losses)}, the loss {mean:.2f} is above that of a uniform"
-                    f" guess, log V = {self.uniform:.2f}"
+                    f" guess, {self.uniform:.2f}"
                 )
 
 

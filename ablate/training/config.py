@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
+from ablate.data.masking import MaskingConfig, MaskRule, TokenMasking
 from ablate.knobs import Config, Knob
 from ablate.model.precision import BF16, PrecisionConfig
 from ablate.optim import AdamW, OptimizerConfig, ScheduleConfig, Triangle2
 from ablate.optim.averaging import AveragingConfig
 from ablate.optim.batch import BatchRule
 from ablate.optim.modifier import ModifierConfig
+from ablate.training.loss import CrossEntropy, LossConfig
+from ablate.training.objective import MaskedLM, ObjectiveConfig
 
 if TYPE_CHECKING:
     from ablate.recipe import Recipe
-
-MaskRule = Literal["80-10-10", "all-mask"]
 
 
 class TrainConfig(Config):
@@ -93,6 +94,30 @@ class TrainConfig(Config):
         Knob("of the tokens to predict, 80 % are masked, 10 % random, 10 % kept; or all are masked",
              paper="Training setup: no difference"),
     ] = "80-10-10"  # fmt: skip
+    masking: Annotated[
+        MaskingConfig,
+        Knob("what is hidden together: single tokens, the pieces of a word, or a span", paper="not studied"),
+    ] = TokenMasking()  # fmt: skip
+    objective: Annotated[
+        ObjectiveConfig,
+        Knob("what is learned from a row", paper="ELECTRA is future work; SCRIPT in the code, unreported",
+             cost="electra: twice through the encoder"),
+    ] = MaskedLM()  # fmt: skip
+    loss: Annotated[
+        LossConfig,
+        Knob("loss at a predicted position; held-out loss is always cross-entropy",
+             paper="MSE and L1 no gain; z-loss and focal in the code, unreported"),
+    ] = CrossEntropy()  # fmt: skip
+    sparse_prediction: Annotated[
+        bool,
+        Knob("decode predicted positions only", speed_only=True, paper="a gain in memory",
+             cost="off: the vocabulary product at every position"),
+    ] = True  # fmt: skip
+    token_drop: Annotated[
+        float,
+        Knob("share of positions that training leaves out of all blocks", 0.0, 0.9,
+             paper="Training setup: token dropping no gain", cost="saves as much of the encoder's time"),
+    ] = 0.0  # fmt: skip
     dropout: Annotated[
         float,
         Knob("dropout in pretraining", 0.0, 0.9, paper="Training setup: off is better within a single epoch"),
@@ -124,6 +149,17 @@ class TrainConfig(Config):
             told.append(
                 f"train.mask_rate {self.mask_rate} masks no token of a row of "
                 f"data.length {recipe.data.length}; raise one of the two"
+            )
+        position = recipe.model.position
+        if self.token_drop and position.on_scores:
+            told.append(
+                f"train.token_drop ({self.token_drop:g}) closes the gaps that it leaves, and model.position "
+                f"{position.kind} measures distances; take a position on the embedding, or no dropping"
+            )
+        if self.token_drop and recipe.model.stack.kind == "funnel":
+            told.append(
+                "train.token_drop leaves rows of another length, which model.stack funnel pools otherwise; "
+                "take one of the two"
             )
         return told
 

@@ -32,6 +32,8 @@ class PretrainingData(LightningDataModule):
             mask_rate=train.mask_rate,
             mask_rule=train.mask_rule,
             vocabulary=vocabulary,
+            masking=train.masking,
+            continues=data.continues,
         )
 
     def micro_batch(self, start: int, device: torch.device) -> MicroBatch:

@@ -17,10 +17,13 @@ def vocabulary_of(data: Prepared) -> int:
 
 def build(recipe: Recipe, *, seed: int, vocabulary: int) -> Bert:
     """The initialised model of a block; arms whose tensors agree start from the same numbers."""
-    return Bert(
+    generator = torch.Generator().manual_seed(stream(seed, "initialization"))
+    model = Bert(
         recipe.model,
         vocabulary=vocabulary,
         length=recipe.data.length,
         dropout=recipe.train.dropout,
-        generator=torch.Generator().manual_seed(stream(seed, "initialization")),
+        generator=generator,
     )
+    recipe.train.objective.extend(model, generator)
+    return model

@@ -21,6 +21,7 @@ from ablate.training.callbacks import (
 )
 from ablate.training.datamodule import PretrainingData
 from ablate.training.module import MaskedLanguageModel
+from ablate.training.objective import uniform_guess
 from ablate.training.pretraining import tracked
 from ablate.training.progress import Progress
 
@@ -70,8 +71,12 @@ def fit(
     if ledger.exhausted:  # start-up alone used it up, which only `charge: occupied` can do
         return module, ""
     # Reading a loss costs nothing on a CPU and a wait on a GPU.
+    recipe = run.recipe
     judge = Divergence(
-        run.vocabulary, run.recipe.train.schedule.warmup, Pace(_glance(run.device), ledger.now)
+        run.vocabulary,
+        uniform_guess(recipe, run.vocabulary),
+        recipe.train.schedule.warmup,
+        Pace(_glance(run.device), ledger.now),
     )
     callbacks: list[Callback] = [
         Begin(run),

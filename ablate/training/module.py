@@ -52,7 +52,9 @@ class MaskedLanguageModel(LightningModule):
             recipe, seed=seed, vocabulary=getattr(recipe.data.tokenizer, "vocabulary", 32_768)
         )
         self.precision = recipe.train.precision
-        self.compute = self.precision.calls(self.model)
+        # In a tuple, or its parts would be registered twice.
+        self._objective = (recipe.train.objective.build(self.model, recipe.train),)
+        self.compute = self.precision.calls(self._objective[0])
         self.scaling = Scaling()
         self.ledger = ledger
         self.losses: list[float] = []  # one per optimizer step, settled
@@ -234,13 +236,13 @@ class MaskedLanguageModel(LightningModule):
         told: list[str] = []
         if self.recipe.train.compile:
             # The inner forward, not the LightningModule: compiling that one breaks on self.log.
-            self.compute = torch.compile(self.precision.compiles(self.model), dynamic=False)
+            self.compute = torch.compile(self.precision.compiles(self._objective[0]), dynamic=False)
             try:
                 self._try(batch)
             except torch._dynamo.exc.TorchDynamoException as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 told.append(f"the model runs uncompiled, because compiling it failed here: {first}")
-                self.compute = self.precision.calls(self.model)
+                self.compute = self.precision.calls(self._objective[0])
         if self.device.type == "cuda":
             self._try(batch)
             torch.cuda.synchronize()

@@ -15,7 +15,7 @@ import torch
 
 from ablate.budget import Budget, Spent
 from ablate.data import Prepared
-from ablate.model import Bert, flops_per_token
+from ablate.model import Bert
 from ablate.recipe import Recipe
 from ablate.records import TrialPaths
 from ablate.records.store import write_bytes
@@ -27,6 +27,7 @@ from ablate.training.attempts import Attempts
 from ablate.training.checkpoint import Checkpoint, CheckpointError
 from ablate.training.initial import build, vocabulary_of
 from ablate.training.ledger import Charge, Ledger
+from ablate.training.objective import flops_per_token
 from ablate.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -101,16 +102,10 @@ class _Run:
         self.recipe, self.seed, self.data, self.paths, self.peak_flops = recipe, seed, data, paths, peak_flops
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.vocabulary = vocabulary_of(data)
-        per_token = flops_per_token(
-            recipe.model,
-            vocabulary=self.vocabulary,
-            length=recipe.data.length,
-            predicted=recipe.train.mask_rate,
-        )
         self.ledger = Ledger(
             budget,
             length=recipe.data.length,
-            flops_per_token=per_token * recipe.train.passes,
+            flops_per_token=flops_per_token(recipe, self.vocabulary),
             charge=charge,
             occupied=occupied,
             now=now,

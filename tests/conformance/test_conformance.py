@@ -83,4 +83,5 @@ def test_a_level_trains_in_bf16(pair: Pair) -> None:
 def test_the_size_follows_from_the_config(pair: Pair) -> None:
     model, data = pretrained(pair.arm).model, prepared(pair.arm)
     said = parameters(pair.arm.model, vocabulary=vocabulary_of(data), length=pair.arm.data.length)
+    said += pair.arm.train.objective.parameters(pair.arm.model)
     assert said == sum(p.numel() for p in model.parameters())
