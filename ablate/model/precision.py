@@ -238,6 +238,14 @@ class ScaledFP16(_Scaled):
 
     kind: Literal["fp16-scaled"] = "fp16-scaled"
 
+    def conflicts(self, recipe: Recipe) -> list[str]:
+        if not recipe.model.checkpointing:
+            return []
+        return [
+            "train.precision fp16-scaled keeps its float16 weights for the forward pass alone, and "
+            "model.checkpointing computes blocks again after it; take fp16, or model.checkpointing: false"
+        ]
+
     def calls(self, model: nn.Module) -> Callable[..., Tensor]:
         import torch
 

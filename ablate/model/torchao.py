@@ -33,7 +33,9 @@ class Int8:
         dtype = product_dtype(x)
         bias = None if bias_N is None else bias_N.to(dtype)
         with torch.autocast(x.device.type, enabled=False):
-            return self.apply(x.to(dtype), weight_NK, bias)
+            # As a matrix: torchao flattens gradients by a view, which not every layout of three axes allows.
+            y_MN = self.apply(x.to(dtype).reshape(-1, x.shape[-1]), weight_NK, bias)
+            return y_MN.view(*x.shape[:-1], -1)
 
 
 class Float8:

@@ -154,3 +154,29 @@ def test_blocks_that_are_left_out_at_random_do_not_exhaust_the_compiler():
             expected = model(ids, positions, labels)
             torch.manual_seed(seed)
             assert torch.equal(captured(ids, positions, labels), expected)
+
+
+@pytest.mark.parametrize("precision", kinds("train.precision"))
+def test_every_precision_multiplies_in_every_attention(precision: str):
+    ids, positions, labels = batch()
+    for name, attention in ATTENTIONS.items():
+        sizes = {"model.width": 32, "model.intermediate": 64}
+        recipe = replace(BASE, {**sizes, "model.attention": attention, "train.precision": precision})
+        assert recipe.problems() == []
+        if not recipe.train.precision.supported("cpu").ok:
+            pytest.skip("not on this device")
+        model = build(recipe.model)
+        exact = model(ids, positions, labels).item()
+        recipe.train.precision.prepare(model, torch.device("cpu"))
+        with recipe.train.precision.arithmetic("cpu"):
+            loss = recipe.train.precision.calls(model)(ids, positions, labels)
+        loss.backward()
+        assert loss.item() == pytest.approx(exact, rel=0.03), name
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters()), name
+
+
+def test_half_weights_that_are_gone_cannot_compute_a_block_again():
+    recipe = replace(BASE, {"train.precision": "fp16-scaled", "model.checkpointing": True})
+    (told,) = recipe.problems()
+    assert "train.precision fp16-scaled" in told
+    assert "model.checkpointing" in told

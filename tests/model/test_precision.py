@@ -598,7 +598,10 @@ def test_the_tied_decoder_of_fp8_needs_a_multiple_of_16_too():
 
 
 def test_without_torchao_a_plan_says_so_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(precision.importlib.util, "find_spec", lambda name: None)
+    find = precision.importlib.util.find_spec
+    monkeypatch.setattr(
+        precision.importlib.util, "find_spec", lambda name: None if name == "torchao" else find(name)
+    )
     for level in ("fp8", "int8", {"kind": "bf16-pure", "stochastic_rounding": True}):
         (message,) = recipe_with({"train.precision": level}).problems()
         assert message.endswith(
