@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 from ablate.data.errors import DataError
 from ablate.data.order import Order
 from ablate.data.sources import FilesSource, GrammarSource, HubSource, LocalSource
 from ablate.data.tokenizer import GivenVocabulary, WordPiece
 from ablate.knobs import Config, Knob, one_of
+
+if TYPE_CHECKING:
+    from ablate.recipe import Recipe
 
 SMALL = 1_000_000  # bytes
 
@@ -49,6 +53,9 @@ class DataConfig(Config):
             paper="4.4, Table 2: sorting adds 0.8 on the filtered Pile, -0.3 on C4, 0.0 on OSCAR",
         ),
     ] = "sentence-length"
+    reverse: Annotated[
+        bool, Knob("read the first pass from its end", paper="the reference scripts a reversed curriculum")
+    ] = False
     token_ratio: Annotated[
         float | None,
         Knob(
@@ -68,6 +75,10 @@ class DataConfig(Config):
             log=True,
         ),
     ] = None
+
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        if self.order == "random":
+            yield "data.reverse"
 
 
 def check(config: DataConfig) -> list[str]:

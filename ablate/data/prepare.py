@@ -86,19 +86,20 @@ def prepare(config: DataConfig, cache: Path) -> Prepared:
     folder = cache / "rows" / key
     manifest = obtain(folder, lambda place: _rows(config, tokenizer, tokenizer_manifest, source, place))
     train = np.load(folder / "train.npy", mmap_mode="r")
+    order = _order(config, train, tokenizer, key, cache)
     return Prepared(
         path=folder,
         config=config,
         tokenizer=tokenizer,
         train=train,
         validation=np.load(folder / "validation.npy", mmap_mode="r"),
-        order=_order(config, train, tokenizer, key, cache),
+        order=None if order is None else order[::-1] if config.reverse else order,
         # Rows are shared by configs that come to the same tokens: what this one asked for is added here.
         manifest={
             **manifest,
             "config": config.model_dump(),
             "order": config.order,
-            "fingerprint": f"{key}-{config.order}",
+            "fingerprint": f"{key}-{config.order}{'-reversed' if config.reverse else ''}",
             "warnings": [*_smaller_vocabulary(config, tokenizer_manifest), *manifest["warnings"]],
         },
     )

@@ -62,6 +62,7 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "train.batch_rule=noise-scale": {"train.batch": 16},
     "train.batch_rule=norm-test": {"train.batch": 64},
     "train.modifier=larc": {"train.lr": 0.1},
+    "data.reverse": {"data.order": "sentence-length"},
     "train.masking=whole-word": {"data.tokenizer.vocabulary": 300},
     "train.token_drop": {"train.mask_rate": 0.4},
     "train.decay_norms": {"train.weight_decay": 0.5},

@@ -195,3 +195,14 @@ def test_real_text_is_prepared_with_a_wordpiece_of_its_own(tmp_path: Path) -> No
     assert found.vocabulary == 2048
     assert found.manifest["tokens"] > 1_000_000
     assert found.manifest["licence"] != "unknown"
+
+
+def test_a_reversed_order_is_the_order_from_its_end(tmp_path):
+    from ablate.recipe import preset
+
+    config = preset("crammed-small").data.model_copy(update={"order": "sentence-length"})
+    config = config.model_copy(update={"source": GrammarSource(megabytes=0.1)})
+    plain = prepare(config, tmp_path)
+    turned = prepare(config.model_copy(update={"reverse": True}), tmp_path)
+    assert np.array_equal(turned.order, plain.order[::-1])
+    assert turned.fingerprint != plain.fingerprint
