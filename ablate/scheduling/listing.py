@@ -51,7 +51,7 @@ def value(recipe: Config, info: KnobInfo) -> str:
         match = re.fullmatch(r"(\w+)(?:\[(.+)\])?", part)
         assert match is not None
         node = getattr(node, match[1])
-        if match[2] is not None and kind_of(type(node)) != match[2]:
+        if match[2] is not None and (node is None or kind_of(type(node)) != match[2]):
             return _ABSENT
     return label(node)
 

@@ -12,6 +12,7 @@ from ablate.optim import AdamW, OptimizerConfig, ScheduleConfig, Triangle2
 from ablate.optim.averaging import AveragingConfig
 from ablate.optim.batch import BatchRule
 from ablate.optim.modifier import ModifierConfig
+from ablate.training.curriculum import LengthCurriculum
 from ablate.training.loss import CrossEntropy, LossConfig
 from ablate.training.objective import MaskedLM, ObjectiveConfig
 
@@ -113,6 +114,11 @@ class TrainConfig(Config):
         Knob("decode predicted positions only", speed_only=True, paper="a gain in memory",
              cost="off: the vocabulary product at every position"),
     ] = True  # fmt: skip
+    length_curriculum: Annotated[
+        LengthCurriculum | None,
+        Knob("short rows first, by cutting rows off or into pieces",
+             paper="Training setup: length curricula no gain", cost="saves attention's time early on"),
+    ] = None  # fmt: skip
     token_drop: Annotated[
         float,
         Knob("share of positions that training leaves out of all blocks", 0.0, 0.9,

@@ -33,10 +33,12 @@ class Ledger:
         self.clock = TrainingClock(now, occupied=occupied)
         self.steps = 0
         self.sequences = 0
+        self.missed = 0  # tokens of those sequences that training did not see
+        self.saved = 0.0  # FLOPs that shorter rows saved
 
     @property
     def tokens(self) -> int:
-        return self.sequences * self.length
+        return self.sequences * self.length - self.missed
 
     @property
     def spent(self) -> Spent:
@@ -46,7 +48,7 @@ class Ledger:
             occupied=self.clock.occupied,
             steps=self.steps,
             tokens=tokens,
-            flops=tokens * self.flops_per_token,
+            flops=self.sequences * self.length * self.flops_per_token - self.saved,
         )
 
     @property
@@ -67,7 +69,7 @@ class Ledger:
         """What a checkpoint keeps: the clock and the counters."""
         return {
             "charged": self.clock.charged, "occupied": self.clock.occupied,
-            "steps": self.steps, "sequences": self.sequences,
+            "steps": self.steps, "sequences": self.sequences, "missed": self.missed, "saved": self.saved,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -75,3 +77,4 @@ class Ledger:
         occupied = self.clock.occupied + float(state["occupied"])
         self.clock = TrainingClock(self.now, charged=float(state["charged"]), occupied=occupied)
         self.steps, self.sequences = int(state["steps"]), int(state["sequences"])
+        self.missed, self.saved = int(state["missed"]), float(state["saved"])

@@ -31,6 +31,7 @@ from ablate.optim.modifier import ModifierConfig, total_norm
 from ablate.recipe import Recipe
 from ablate.training.initial import build
 from ablate.training.ledger import Ledger
+from ablate.training.objective import flops_per_token
 
 MicroBatch = tuple[Tensor, Tensor, Tensor]  # ids [B, T], flat positions [N], labels [N]
 
@@ -58,7 +59,7 @@ class MaskedLanguageModel(LightningModule):
         self.scaling = Scaling()
         self.ledger = ledger
         self.losses: list[float] = []  # one per optimizer step, settled
-        self.step_lr = 0.0
+        self.step_lr = self.step_progress = 0.0
         self.step_sequences = 0
         self.grad_norm: Tensor = torch.zeros(())
         self.stepped = False  # whether the last micro-batch ended an optimizer step
@@ -113,6 +114,7 @@ class MaskedLanguageModel(LightningModule):
         assert self.ledger is not None
         if self._planned == 0:
             self._plan()
+        batch, sequences = self._shortened(batch), len(batch[0])
         with self.arithmetic():
             loss = self.compute(*batch)
         self.backward_through(self.scaling.scale(loss / self._planned))
@@ -124,11 +126,25 @@ class MaskedLanguageModel(LightningModule):
         modifier = self.recipe.train.modifier
         if modifier is not None and modifier.second_pass:
             self._kept.append(batch)
-        self.ledger.sequences += len(batch[0])
+        self.ledger.sequences += sequences
         self._wait_for_all_but_one()
         self.stepped = self._done == self._planned or self.ledger.exhausted
         if self.stepped:
-            self._step(len(batch[0]))
+            self._step(sequences)
+
+    def _shortened(self, batch: MicroBatch) -> MicroBatch:
+        """The micro-batch at the length the curriculum has reached; the ledger is told what that saves."""
+        curriculum = self.recipe.train.length_curriculum
+        if curriculum is None:
+            return batch
+        assert self.ledger is not None
+        ledger, before = self.ledger, batch[0].numel()
+        length = curriculum.length(batch[0].shape[1], self.step_progress)
+        batch = curriculum.cut(batch, length)
+        ledger.missed += before - batch[0].numel()
+        cost = flops_per_token(self.recipe, self.model.encoder.vocabulary, length)
+        ledger.saved += before * ledger.flops_per_token - batch[0].numel() * cost
+        return batch
 
     def backward_through(self, loss: Tensor) -> None:
         """Add the loss's gradient; with its own graph where the optimizer takes second derivatives."""
@@ -146,6 +162,7 @@ class MaskedLanguageModel(LightningModule):
         """Fix the size and the learning rate of the step that begins."""
         assert self.ledger is not None
         train, progress = self.recipe.train, self.ledger.progress
+        self.step_progress = progress
         if self.noise is None:
             size = batch_size(progress, train.batch, train.ramp, train.micro_batch)
         else:

@@ -92,11 +92,11 @@ class Electra(MaskedLM):
 ObjectiveConfig = Annotated[MaskedLM | Electra, one_of]
 
 
-def flops_per_token(recipe: Recipe, vocabulary: int) -> float:
-    """Of a training step, forward and backward, per token of a row."""
+def flops_per_token(recipe: Recipe, vocabulary: int, length: int | None = None) -> float:
+    """Of a training step, forward and backward, per token of a row of `length`, by default data.length."""
     from ablate.model.size import flops_per_token as of_model
 
-    model, train, length = recipe.model, recipe.train, recipe.data.length
+    model, train, length = recipe.model, recipe.train, length or recipe.data.length
     size = {"vocabulary": vocabulary, "length": length}
     predicted = train.mask_rate if train.sparse_prediction else 1.0
     head = of_model(model, **size, predicted=predicted) - of_model(model, **size, predicted=0.0)

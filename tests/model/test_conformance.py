@@ -80,7 +80,11 @@ def test_dropout_acts_in_training_only(config: ModelConfig):
     dropped.train()
     assert not torch.equal(dropped.logits(ids, positions), dropped.logits(ids, positions))
     set_dropout(dropped, 0.0)
-    assert torch.equal(dropped.logits(ids, positions), plain.logits(ids, positions))
+    plain.train()
+    torch.manual_seed(0)  # blocks that are left out at random are the same ones then
+    without = dropped.logits(ids, positions)
+    torch.manual_seed(0)
+    assert torch.equal(without, plain.logits(ids, positions))
 
 
 def fingerprint(config: ModelConfig) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
