@@ -406,7 +406,12 @@ class FP8(_Quantized):
                 " model.width and model.intermediate, or take train.precision bf16"
             )
         train = recipe.train
-        micro = min(train.micro_batch, train.batch)
+        if train.micro_batch is None:
+            told.append(
+                "train.precision fp8 needs a multiple of 16 rows, and train.micro_batch is left to the"
+                " device; set it"
+            )
+        micro = min(train.micro_batch or train.batch, train.batch)
         predicted = micro * round(train.mask_rate * recipe.data.length)
         rows = {"tokens": micro * recipe.data.length} | (
             {"predicted tokens": predicted} if self.decoder else {}

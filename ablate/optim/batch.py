@@ -40,7 +40,12 @@ class _Rule(Config):
     def conflicts(self, recipe: Recipe) -> list[str]:
         train, told = recipe.train, []
         name = f"train.batch_rule {kind_of(type(self))}"
-        if train.batch < 2 * train.micro_batch:
+        if train.micro_batch is None:
+            told.append(
+                f"{name} compares micro-batches, and the device may hold all of train.batch in one; "
+                "set train.micro_batch"
+            )
+        elif train.batch < 2 * train.micro_batch:
             told.append(
                 f"{name} compares micro-batches: train.batch ({train.batch}) must hold at least two of "
                 f"train.micro_batch ({train.micro_batch})"

@@ -89,6 +89,7 @@ class Record(_Stored):
     hardware: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     git: dict[str, Any] = Field(default_factory=dict)
+    chosen: dict[str, Any] = Field(default_factory=dict)  # knobs that the recipe left to the device
     data: dict[str, Any] = Field(default_factory=dict)  # fingerprint, tokens, documents, source, epochs
     tracking: dict[str, Any] = Field(default_factory=dict)
     warnings: list[str] = Field(default_factory=list)

@@ -47,6 +47,7 @@ class Outcome:
     scores: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     attempts: list[dict[str, Any]] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
     tracking: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -197,6 +198,7 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
             occupied=time.monotonic() - _BORN,
         )
         outcome.state, outcome.reason = trained.state, trained.reason
+        outcome.chosen = trained.chosen
         outcome.spent, outcome.attempts = trained.spent.to_dict(), list(trained.attempts)
         outcome.metrics |= trained.metrics
         outcome.data["epochs"] = trained.epochs

@@ -63,8 +63,9 @@ class TrainConfig(Config):
              paper="Training setup: a linear ramp is a small gain; adaptive rules end up like it"),
     ] = 0.6  # fmt: skip
     micro_batch: Annotated[
-        int,
-        Knob("sequences per forward pass", 1, 8192, log=True, speed_only=True,
+        int | None,
+        Knob("sequences per forward pass; none: as many as fill the device", 1, 8192, log=True,
+             speed_only=True,
              cost="memory grows with it; speed too, until the device is full"),
     ] = 128  # fmt: skip
     batch_rule: Annotated[
@@ -147,7 +148,7 @@ class TrainConfig(Config):
 
     def conflicts(self, recipe: Recipe) -> list[str]:
         told: list[str] = []
-        if self.batch % self.micro_batch:
+        if self.micro_batch is not None and self.batch % self.micro_batch:
             told.append(
                 f"train.batch ({self.batch}) must be a multiple of train.micro_batch ({self.micro_batch})"
             )
@@ -172,5 +173,5 @@ class TrainConfig(Config):
     def inert(self, recipe: Recipe) -> Iterable[str]:
         if self.weight_decay == 0:
             yield "train.decay_norms"
-        if self.micro_batch >= self.batch and self.batch_rule is None:
+        if self.micro_batch is not None and self.micro_batch >= self.batch and self.batch_rule is None:
             yield "train.ramp"

@@ -20,10 +20,19 @@ class PretrainingData(LightningDataModule):
     seen, and arms of one block share order and masks whatever their micro-batch.
     """
 
-    def __init__(self, data: Prepared, recipe: Recipe, *, seed: int, vocabulary: int, start: int = 0) -> None:
+    def __init__(
+        self,
+        data: Prepared,
+        recipe: Recipe,
+        *,
+        seed: int,
+        vocabulary: int,
+        start: int = 0,
+        micro: int | None = None,
+    ) -> None:
         super().__init__()
         train = recipe.train
-        self.start, self.micro = start, min(train.micro_batch, train.batch)
+        self.start, self.micro = start, micro or min(train.micro_batch or train.batch, train.batch)
         self.batches = Batches(
             data.train,
             data.order,
@@ -36,9 +45,9 @@ class PretrainingData(LightningDataModule):
             continues=data.continues,
         )
 
-    def micro_batch(self, start: int, device: torch.device) -> MicroBatch:
+    def micro_batch(self, start: int, device: torch.device, size: int | None = None) -> MicroBatch:
         """The micro-batch that begins at sequence `start`, on a device."""
-        ids, positions, labels = tensors(self.batches, start, self.micro)
+        ids, positions, labels = tensors(self.batches, start, size or self.micro)
         return ids.to(device), positions.to(device), labels.to(device)
 
     def train_dataloader(self) -> Iterator[MicroBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ablate.training.callbacks import (
     quiet_lightning,
 )
 from ablate.training.datamodule import PretrainingData
+from ablate.training.filling import fill
 from ablate.training.module import MaskedLanguageModel
 from ablate.training.objective import uniform_guess
 from ablate.training.pretraining import tracked
@@ -27,6 +29,8 @@ from ablate.training.progress import Progress
 
 if TYPE_CHECKING:
     from ablate.training.pretraining import _Run
+
+log = logging.getLogger(__name__)
 
 
 class Begin(Callback):
@@ -64,6 +68,10 @@ def fit(
         run.data, run.recipe, seed=run.seed, vocabulary=run.data.vocabulary, start=ledger.sequences
     )
     module.to(run.device)
+    if run.micro_batch is None:
+        run.micro_batch = fill(module, data, run.device)
+        log.info("train.micro_batch: %d sequences fill this device", run.micro_batch)
+    data.micro = run.micro_batch
     if run.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(run.device)
     for warning in module.warm_up(data.micro_batch(0, run.device)):

@@ -112,9 +112,10 @@ class MaskedLanguageModel(LightningModule):
 
     def training_step(self, batch: MicroBatch, index: int) -> None:
         assert self.ledger is not None
+        sequences = len(batch[0])
         if self._planned == 0:
-            self._plan()
-        batch, sequences = self._shortened(batch), len(batch[0])
+            self._plan(sequences)
+        batch = self._shortened(batch)
         with self.arithmetic():
             loss = self.compute(*batch)
         self.backward_through(self.scaling.scale(loss / self._planned))
@@ -158,16 +159,16 @@ class MaskedLanguageModel(LightningModule):
 
     # --- one optimizer step ------------------------------------------------------------------------------
 
-    def _plan(self) -> None:
-        """Fix the size and the learning rate of the step that begins."""
+    def _plan(self, micro: int) -> None:
+        """Fix the size and the learning rate of the step that begins, in micro-batches of `micro` rows."""
         assert self.ledger is not None
         train, progress = self.recipe.train, self.ledger.progress
         self.step_progress = progress
         if self.noise is None:
-            size = batch_size(progress, train.batch, train.ramp, train.micro_batch)
+            size = batch_size(progress, train.batch, train.ramp, micro)
         else:
-            size = self.noise.size(train.batch, train.micro_batch)
-        self._planned = max(1, size // min(train.micro_batch, train.batch))
+            size = self.noise.size(train.batch, micro)
+        self._planned = max(1, size // micro)
         factor = train.schedule.factor(progress)
         self.step_lr = train.lr * factor
         for group, base in zip(self.raw_optimizer.param_groups, self._base_lrs, strict=True):
@@ -255,17 +256,18 @@ class MaskedLanguageModel(LightningModule):
             # The inner forward, not the LightningModule: compiling that one breaks on self.log.
             self.compute = torch.compile(self.precision.compiles(self._objective[0]), dynamic=False)
             try:
-                self._try(batch)
+                self.attempt(batch)
             except torch._dynamo.exc.TorchDynamoException as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 told.append(f"the model runs uncompiled, because compiling it failed here: {first}")
                 self.compute = self.precision.calls(self._objective[0])
         if self.device.type == "cuda":
-            self._try(batch)
+            self.attempt(batch)
             torch.cuda.synchronize()
         return told
 
-    def _try(self, batch: MicroBatch) -> None:
+    def attempt(self, batch: MicroBatch) -> None:
+        """Forward and backward without a trace: no random number is drawn and no gradient stays."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices), self.arithmetic():
             loss = self.compute(*batch)

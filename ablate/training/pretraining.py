@@ -48,6 +48,7 @@ class Trained:
     attempts: list[dict[str, Any]]  # {started, ended, reason, refunded_seconds, …}, the last one is this
     epochs: float  # passes over the training rows
     losses: list[float] = field(default_factory=list, repr=False)  # of every optimizer step
+    chosen: dict[str, Any] = field(default_factory=dict)  # knobs that were left to the device
     warnings: list[str] = field(default_factory=list)
 
 
@@ -116,6 +117,7 @@ class _Run:
         self.losses: list[float] = []
         self.reason = ""
         self.cut = 0
+        self.micro_batch = recipe.train.micro_batch  # None until the device is known
         self.metrics: dict[str, float] = {}
         self.model = build(recipe, seed=seed, vocabulary=self.vocabulary)
         self.resumed = self._resume()
@@ -154,6 +156,7 @@ class _Run:
         self.rows = list(found.state["curve"])
         self.losses = found.tensors["losses"].tolist()
         self.metrics, self.cut = dict(found.state["metrics"]), found.state["cut"]
+        self.micro_batch = found.state["micro_batch"]  # as before, wherever the trial goes on
         return found
 
     # --- training ----------------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ class _Run:
             optimizer=optimizer,
             state={
                 **self.identity, "vocabulary": self.vocabulary, "ledger": self.ledger.to_dict(),
-                "cut": self.cut, "metrics": self.metrics, "curve": self.rows,
+                "cut": self.cut, "metrics": self.metrics, "curve": self.rows, "micro_batch": self.micro_batch,
                 "scaling": module.scaling.state_dict() if module else {},
                 "noise": module.noise.state_dict() if module and module.noise else {},
             },
@@ -269,6 +272,11 @@ class _Run:
             attempts=self.attempts.entries,
             epochs=self.ledger.sequences / len(self.data.train),
             losses=self.losses,
+            chosen=(
+                {"train.micro_batch": self.micro_batch}
+                if self.micro_batch is not None and self.recipe.train.micro_batch is None
+                else {}
+            ),
             warnings=self.warnings,
         )
 

@@ -108,7 +108,7 @@ VALUES: dict[str, list[Any]] = {
     "train.averaging[lawa].snapshots": [2],
     "train.optimizer[shampoo].eps": [1e-3],
     **{f"train.optimizer[{kind}].every": [2] for kind in ("shampoo", "soap", "sophia", "adahessian")},
-    "train.micro_batch": [2],
+    "train.micro_batch": [2, None],
     "train.ramp": [0.0],
     # A cool-down of a quarter is the very end that a triangle has.
     **{f"train.schedule[{kind}].cooldown": [0.4] for kind in kinds("train.schedule")},
