@@ -307,6 +307,16 @@ def get(config: Config, path: str) -> Any:
     return value
 
 
+def qualified(config: Config, path: str) -> str:
+    """The name of the knob that `path` is in this config: `model.position.theta` → `model.position[rope].theta`."""
+    name, node, keys = "", config, path.split(".")
+    for i, key in enumerate(keys):
+        name, node = f"{name}.{key}" if name else key, getattr(node, key, None)
+        if i + 1 < len(keys) and is_variant(type(node)):
+            name += f"[{kind_of(type(node))}]"
+    return name
+
+
 def _paths(config: Config, prefix: str) -> list[str]:
     return sorted({k.path for k in knobs(type(config))}) or [prefix]
 

@@ -22,9 +22,11 @@ from ablate.knobs import (
     label,
     one_of,
     parameters,
+    qualified,
     replace,
     suggest,
 )
+from ablate.recipe import Recipe, preset
 
 
 class LayerNorm(Config):
@@ -162,3 +164,21 @@ def test_fixed_parameters_reproduce_the_config_they_came_from():
     arm = replace(Tree(), {"model.norm": {"kind": "rmsnorm", "eps": 1e-5}, "model.layers": 7})
     trial = optuna.trial.FixedTrial(parameters(arm, ["model.norm", "model.layers"]))
     assert suggest(trial, Tree(), ["model.norm", "model.layers"]) == arm
+
+
+def test_a_path_is_named_by_the_variants_that_are_there():
+    recipe = replace(
+        preset("crammed-small"), {"model.position": "rope", "data.source": {"kind": "local", "name": "x"}}
+    )
+    names = {info.name for info in knobs(Recipe)}
+    for path in (
+        "model.position.theta",
+        "data.source.name",
+        "model.position",
+        "train.lr",
+        "data.tokenizer.vocabulary",
+    ):
+        assert qualified(recipe, path) in names
+    assert qualified(recipe, "model.position.theta") == "model.position[rope].theta"
+    assert qualified(recipe, "data.source.name") == "data.source[local].name"
+    assert qualified(recipe, "budget") == "budget"

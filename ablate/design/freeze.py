@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.budget import Budget
 from ablate.design.arms import BASELINE, Arm, arms
-from ablate.knobs import canonical, knobs, show
+from ablate.knobs import canonical, knobs, qualified, show
 from ablate.recipe import Recipe
 from ablate.records.schema import FrozenArm, FrozenStudy
 
@@ -116,16 +116,18 @@ def _plain(value: Any) -> Any:
 
 def _claims(found: list[Arm]) -> dict[str, dict[str, str]]:
     """What the paper says of each knob that varies, so that reports need not load the recipe types."""
-    varied = {path for arm in found[1:] for path in arm.changes(found[0])}
-    infos = {info.path: info for info in knobs(Recipe)}
+    varied = {path: arm.recipe for arm in found[1:] for path in arm.changes(found[0])}
+    infos = {info.name: info for info in knobs(Recipe)}
+    names = {path: qualified(recipe, path) for path, recipe in varied.items()}
     return {
         path: {
-            "meaning": infos[path].knob.meaning,
-            "paper": infos[path].knob.paper,
-            "domain": str(infos[path].domain),
+            "knob": name,
+            "meaning": infos[name].knob.meaning,
+            "paper": infos[name].knob.paper,
+            "domain": str(infos[name].domain),
         }
-        for path in sorted(varied)
-        if path in infos
+        for path, name in sorted(names.items())
+        if name in infos
     }
 
 

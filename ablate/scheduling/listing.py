@@ -109,7 +109,7 @@ def page(rows: Sequence[dict[str, Any]], findings: Sequence[Mapping[str, Any]], 
         ]
         for row in rows:
             if row["path"].split(".")[0] == section:
-                parts.append(_line(row, ours.get(row["path"], [])))
+                parts.append(_line(row, ours.get(row["knob"], [])))
         parts.append("")
     return "\n".join(parts)
 
@@ -126,7 +126,7 @@ def _line(row: Mapping[str, Any], ours: Sequence[str]) -> str:
 
 
 def _ours(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What was found of each knob: path → one line per arm that changed nothing else."""
+    """What was found of each knob: its name → one line per arm that changed nothing else."""
     found: dict[str, list[str]] = {}
     for study in findings:
         for arm in study["arms"]:
@@ -139,7 +139,8 @@ def _ours(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
                 line += f", {effect['estimate']:+.3g} {unit}"
             if effect["low"] is not None:
                 line += f" [{effect['low']:+.3g}, {effect['high']:+.3g}]"
-            found.setdefault(path, []).append(
+            name = study["claims"].get(path, {}).get("knob", path)
+            found.setdefault(name, []).append(
                 f"{line} (study {study['name']}, {study['budget']}, {effect['n']} blocks)"
             )
     return found
