@@ -308,8 +308,9 @@ def get(config: Config, path: str) -> Any:
 
 
 def qualified(config: Config, path: str) -> str:
-    """The name of the knob that `path` is in this config: `model.position.theta` → `model.position[rope].theta`."""
-    name, node, keys = "", config, path.split(".")
+    """The name that `path` has in this config: `model.position.theta` → `model.position[rope].theta`."""
+    node: Any = config
+    name, keys = "", path.split(".")
     for i, key in enumerate(keys):
         name, node = f"{name}.{key}" if name else key, getattr(node, key, None)
         if i + 1 < len(keys) and is_variant(type(node)):
