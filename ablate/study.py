@@ -6,6 +6,7 @@ once. What is valid is decided by the same types that build the model (`Recipe`)
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -125,14 +126,14 @@ class Study:
         """Read a study file. Raises StudyError with everything that is wrong with it."""
         path = Path(path)
         raw, lines, digest = _read(path)
-        study = _resolve(path, raw, lines, digest)
-        from ablate.design.arms import problems  # arms need a study; their problems belong to its file
+        study, found = _resolve(path, raw, lines, digest)
+        if study is not None:
+            from ablate.design.arms import problems  # arms need a study; their problems belong to its file
 
-        found = problems(study) + _unproduced_outcome(study)
-        if found:
-            raise StudyError(
-                path, [Problem(study.line(loc), _dotted(loc), message) for loc, message in found]
-            )
+            told = problems(study) + _unproduced_outcome(study)
+            found += [Problem(study.line(loc), _dotted(loc), message) for loc, message in told]
+        if found or study is None:
+            raise StudyError(path, found)
         return study
 
     def line(self, loc: tuple[Any, ...]) -> int:
@@ -209,7 +210,10 @@ def _walk(node: yaml.Node, loc: tuple[Any, ...], lines: dict[tuple[Any, ...], in
 # --- resolving ---------------------------------------------------------------------------------------
 
 
-def _resolve(path: Path, raw: dict[str, Any], lines: dict[tuple[Any, ...], int], digest: str) -> Study:
+def _resolve(
+    path: Path, raw: dict[str, Any], lines: dict[tuple[Any, ...], int], digest: str
+) -> tuple[Study | None, list[Problem]]:
+    """The study, and what is wrong with its own keys; with these mended, so that its arms can be checked, too."""
     found: list[Problem] = []
 
     def tell(loc: tuple[Any, ...], message: str) -> None:
@@ -221,10 +225,46 @@ def _resolve(path: Path, raw: dict[str, Any], lines: dict[tuple[Any, ...], int],
     except ValidationError as error:
         for loc, message in explain(error, StudyFile):
             tell(loc, message)
+        file = _mended(raw, error)
     baseline = _baseline(raw.get("baseline"), path.parent, tell) if "baseline" in raw else None
-    if found or file is None or baseline is None:
-        raise StudyError(path, found)
-    return Study(path, file.name or path.stem, file, baseline, Budget.parse(file.budget), digest, lines)
+    if file is None or baseline is None:
+        return None, found
+    budget = Budget.parse(file.budget)
+    return Study(path, file.name or path.stem, file, baseline, budget, digest, lines), found
+
+
+# What stands for a required key that is missing or wrong while the rest of the file is checked.
+_STAND_INS: dict[str, Any] = {
+    "question": "?",
+    "baseline": "crammed-small",
+    "budget": "1 steps",
+    "design": {},
+    "outcome": {"metric": "eval/mlm_loss", "margin": 1.0},
+}
+
+
+def _mended(raw: dict[str, Any], error: ValidationError) -> StudyFile | None:
+    """The file as it would be without its mistakes: the nearest level, the default, or nothing instead."""
+    data = copy.deepcopy(raw)
+    for e in error.errors(include_url=False):
+        loc = _plain_loc(e["loc"])
+        holder: Any = data
+        for part in loc[:-1]:
+            try:
+                holder = holder[part]
+            except (KeyError, IndexError, TypeError):
+                holder = None
+        if isinstance(holder, dict):
+            near = difflib.get_close_matches(str(e.get("input")), _allowed(e), n=1, cutoff=0.5)
+            holder.pop(loc[-1], None)
+            holder |= {loc[-1]: near[0]} if near else {}
+    data["outcome"] = _STAND_INS["outcome"] | (
+        data["outcome"] if isinstance(data.get("outcome"), dict) else {}
+    )
+    try:
+        return StudyFile.model_validate(_STAND_INS | data)
+    except ValidationError:
+        return None  # what was told already must be mended first
 
 
 def _baseline(value: Any, folder: Path, tell: Callable[[tuple[Any, ...], str], None]) -> Recipe | None:
@@ -262,9 +302,9 @@ def _named(
     file = folder / value
     if not value.endswith((".yaml", ".yml")):
         near = difflib.get_close_matches(value, PRESETS, n=1, cutoff=0.4)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = f"; did you mean '{near[0]}'?" if near else "."
         tell(loc, f"there is no preset '{value}'{hint} The presets are {', '.join(PRESETS)}")
-        return None
+        return preset(near[0]) if near else None  # the arms are checked against the one that was meant
     try:
         return Recipe.model_validate(yaml.safe_load(file.read_text()))
     except OSError as error:
@@ -315,19 +355,23 @@ def _explain(e: Any, root: type[Config]) -> str:
     if kind == "extra_forbidden":
         known = keys_beside(root, e["loc"])
         near = difflib.get_close_matches(str(e["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        return f"unknown key{hint} Allowed here: {', '.join(known)}" if known else f"unknown key{hint}"
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        return f"unknown key{hint} Allowed here: {', '.join(known)}" if known else "unknown key"
     if kind == "missing":
         return "this key is required"
     if kind == "union_tag_invalid":
         allowed = [tag.strip(" '") for tag in ctx.get("expected_tags", "").split(",")]
         return _one_of(allowed, ctx.get("tag"))
     if kind in ("literal_error", "enum"):
-        expected = ctx.get("expected", "")
-        allowed = [part.strip(" '") for chunk in expected.split(" or ") for part in chunk.split(",")]
-        return _one_of(allowed, given)
+        return _one_of(_allowed(e), given)
     message = e["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{message}; got {given!r}" if "got" not in message else message
+
+
+def _allowed(e: Any) -> list[str]:
+    """The levels that pydantic's sentence names: "'a', 'b' or 'c'"."""
+    expected = e.get("ctx", {}).get("expected", "") if e["type"] in ("literal_error", "enum") else ""
+    return [part.strip(" '") for chunk in expected.split(" or ") for part in chunk.split(",")]
 
 
 def _one_of(allowed: list[str], given: Any) -> str:
@@ -343,7 +387,7 @@ def _unproduced_outcome(study: Study) -> list[tuple[tuple[Any, ...], str]]:
     if metric in known:
         return []
     near = difflib.get_close_matches(metric, known, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = f"; did you mean '{near[0]}'?" if near else "."
     return [
         (
             ("outcome", "metric"),

@@ -110,9 +110,30 @@ def test_all_mistakes_are_told_at_once(load):
         GOOD.replace("margin: 0.05", "margin: -1")
         .replace("blocks: 2", "bloks: 2")
         .replace("10 steps", "soon")
+        .replace("crammed-small", "cramed-small")
+        .replace("model.layers: 2", "model.layer: 2")
+        .replace("[rope, none]", "[rpoe, none, scaled-sinusoidal]")
+        .replace("eval/mlm_loss", "eval/mlm_los")
+        + "\nevaluate: {grammar: {tasks: [acceptabilty]}}"
     )
     found = problems(load, text)
-    assert [key for _, key, _ in found] == ["budget", "design.bloks", "outcome.margin"]
+    # What is wrong inside an arm is found although the keys above it are wrong, too.
+    assert [key for _, key, _ in found] == [
+        "baseline.preset",
+        "baseline.set.model.layer",
+        "budget",
+        "design.factors.model.position.0",
+        "design.factors.model.position.2",
+        "design.bloks",
+        "outcome.margin",
+        "outcome.metric",
+        "evaluate",
+    ]
+
+
+def test_a_file_that_cannot_be_mended_tells_what_it_can(load):
+    found = problems(load, "question: q\ndesign: 3\n")
+    assert {key for _, key, _ in found} == {"baseline", "budget", "design", "outcome"}
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "one little sentence."])
