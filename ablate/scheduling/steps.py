@@ -29,7 +29,7 @@ def find_recipe(what: str) -> Recipe:
         return preset(what)
     if not what.endswith((".yaml", ".yml")):
         near = difflib.get_close_matches(what, PRESETS, n=1, cutoff=0.4)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = f"; did you mean '{near[0]}'?" if near else "."
         raise RefusedError(f"there is no preset '{what}'{hint} The presets are {', '.join(PRESETS)}")
     try:
         return Recipe.model_validate(yaml.safe_load(Path(what).read_text(encoding="utf-8")))

@@ -4,9 +4,9 @@ import sys
 from typing import Any
 
 import pytest
+
 from ablate.dashboards import Dashboard, Panel, default
 from ablate.dashboards.wandb import MissingExtraError, report, workspace
-
 from ablate.tracking.names import CURVE
 
 METRICS = ["glue/average", "glue/cola", "eval/mlm_loss", "pretrain/loss", "cost/gpu_hours"]

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from ablate.dashboards import Dashboard, Panel, Section
 from ablate.dashboards.page import bars, default_for, lines, write_page
-
 from ablate.records import FrozenStudy, Record, StudyPaths, load_records, read_study, write_json
 from ablate.records.store import RecordError
 
