@@ -213,7 +213,7 @@ def _walk(node: yaml.Node, loc: tuple[Any, ...], lines: dict[tuple[Any, ...], in
 def _resolve(
     path: Path, raw: dict[str, Any], lines: dict[tuple[Any, ...], int], digest: str
 ) -> tuple[Study | None, list[Problem]]:
-    """The study and what is wrong with its own keys, which are mended so that its arms can be checked, too."""
+    """The study and what is wrong with its own keys, mended so that its arms can be checked, too."""
     found: list[Problem] = []
 
     def tell(loc: tuple[Any, ...], message: str) -> None:
