@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
+from ablate.data.cleaning.config import Cleaning
 from ablate.data.errors import DataError
 from ablate.data.order import Order
 from ablate.data.sources import FilesSource, GrammarSource, HubSource, LocalSource
@@ -31,6 +32,7 @@ class DataConfig(Config):
         Annotated[WordPiece | GivenVocabulary, one_of],
         Knob("how text becomes tokens", paper="4.1: BPE and unigram pieces make no significant difference"),
     ] = WordPiece()
+    cleaning: Cleaning = Cleaning()
     length: Annotated[
         int,
         Knob(
@@ -83,7 +85,8 @@ class DataConfig(Config):
 
 def check(config: DataConfig) -> list[str]:
     """Problems that can be found without reading the text, each with the rule, the fact and the way out."""
-    return [*config.source.problems(), *config.tokenizer.problems()] or _too_small(config)
+    found = [*config.source.problems(), *config.tokenizer.problems(), *config.cleaning.problems()]
+    return found or _too_small(config)
 
 
 def _too_small(config: DataConfig) -> list[str]:
