@@ -231,6 +231,8 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # Lightning 2.6.6 asks torch 2.13 for a tree node in the old way, once per process.
             warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+            # A trial is one process, whatever else the machine offers.
+            warnings.filterwarnings("ignore", message="The `srun` command is available")
             yield
     finally:
         logger.setLevel(level)

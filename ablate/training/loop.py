@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from ablate.streams import stream
 from ablate.tracking.interface import Tracker
@@ -115,4 +116,6 @@ def _trainer(device: torch.device, callbacks: list[Callback]) -> Trainer:
         limit_val_batches=0,
         use_distributed_sampler=False,
         callbacks=callbacks,
+        # A trial is one process; inside a cluster's job Lightning would take it for one of several.
+        plugins=LightningEnvironment(),
     )
