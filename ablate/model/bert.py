@@ -5,6 +5,7 @@ Shapes: B batch, T position, D width, H head, N predicted positions, V vocabular
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,18 +53,20 @@ class DroppedBlock(Block):
         super().__init__(config, index, length, dropout)
         self.chance = config.layer_drop * (index + 1) / config.layers
         self.runs = 1 - self.chance
+        # Outside of compiled graphs: there every block's own chance is a constant, and from the ninth block
+        # on, torch.compile gives up on compiling another copy. Wrapped here and not where it is defined,
+        # because that would make every process import the compiler, 0.7 s.
+        self.left_out = torch.compiler.disable(partial(_left_out, self.chance))
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None) -> Tensor:
         if self.training and self.left_out():
             return x_BTD
         return super().forward(x_BTD, bias)
 
-    # Outside of compiled graphs: there every block's own chance is a constant, and from the ninth block on,
-    # torch.compile gives up on compiling another copy.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def left_out(self) -> bool:
-        """Drawn from the host's generator, whatever the device: its state is kept, nobody waits for it."""
-        return bool(torch.rand(()) < self.chance)
+
+def _left_out(chance: float) -> bool:
+    """Drawn from the host's generator, whatever the device: its state is kept, nobody waits for it."""
+    return bool(torch.rand(()) < chance)
 
 
 class Encoder(nn.Module):
