@@ -10,6 +10,7 @@ This module is pure: it imports neither torch nor optuna.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import types
@@ -446,17 +447,22 @@ def searchable(domain: Domain) -> bool:
     return not isinstance(domain, Free)
 
 
-def suggest(trial: Suggests, config: C, vary: Iterable[str]) -> C:
-    """Draw the named knobs from their domains through an Optuna trial, define-by-run.
+def suggest(trial: Suggests, config: C, vary: Iterable[str] | Mapping[str, Domain]) -> C:
+    """Draw the named knobs from their domains, or from the narrower ones given, through an Optuna trial.
 
-    Names are qualified by variant, so a variant's own settings are separate dimensions that exist only
-    where it was chosen. Raises UnknownKnobError, and ValueError for a knob that cannot be searched.
+    Define-by-run: names are qualified by variant, so a variant's own settings are separate dimensions that
+    exist only where it was chosen; one that is asked for by path is drawn only where its variant is.
+    Raises UnknownKnobError, and ValueError for a knob that cannot be searched.
     """
-    infos = {info.path: info for info in knobs(type(config))}
-    for path in vary:
-        if path not in infos:
-            raise UnknownKnobError(path, infos)
-        config = replace(config, {path: _draw(trial, infos[path])})
+    infos = {info.name: info for info in knobs(type(config))}
+    paths = {info.path for info in infos.values()}
+    for path in sorted(vary, key=lambda path: path.count(".")):  # parents first
+        if path not in paths:
+            raise UnknownKnobError(path, paths)
+        info = infos.get(qualified(config, path))
+        if info is not None:
+            domain = vary[path] if isinstance(vary, Mapping) else info.domain
+            config = replace(config, {path: _draw(trial, dataclasses.replace(info, domain=domain))})
     return config
 
 
@@ -465,7 +471,8 @@ def _draw(trial: Suggests, info: KnobInfo) -> Any:
     if not searchable(domain):
         raise ValueError(f"knob '{info.path}' ({domain}) has no bounded domain; give its levels as factors")
     if isinstance(domain, Choice):
-        return trial.suggest_categorical(info.name, list(domain.levels))
+        drawn = trial.suggest_categorical(info.name, [plain(level) for level in domain.levels])
+        return next(level for level in domain.levels if plain(level) == drawn)
     if isinstance(domain, Number):
         assert domain.low is not None
         assert domain.high is not None
@@ -477,21 +484,27 @@ def _draw(trial: Suggests, info: KnobInfo) -> Any:
     if kind is None:
         return None
     member = next(c for c in domain.classes if kind_of(c) == kind)
-    drawn: dict[str, Any] = {"kind": kind}
+    inside: dict[str, Any] = {"kind": kind}
     for inner in knobs(member, info.path, f"{info.name}[{kind}]"):
         if searchable(inner.domain) and inner.path.count(".") == info.path.count(".") + 1:
-            drawn[inner.path.rsplit(".", 1)[-1]] = _draw(trial, inner)
-    return drawn
+            inside[inner.path.rsplit(".", 1)[-1]] = _draw(trial, inner)
+    return inside
+
+
+def plain(level: Any) -> Any:
+    """A level as Optuna stores a category: itself where it is plain, else as people write it."""
+    return level if level is None or isinstance(level, bool | int | float | str) else show(level)
 
 
 def parameters(config: Config, paths: Iterable[str]) -> dict[str, Any]:
     """The Optuna parameters that `suggest` would have to draw to give `config`: qualified name → value."""
-    infos = {info.path: info for info in knobs(type(config))}
+    infos = {info.name: info for info in knobs(type(config))}
     found: dict[str, Any] = {}
     for path in paths:
-        info, value = infos[path], get(config, path)
-        if not searchable(info.domain):
-            continue
+        info = infos.get(qualified(config, path))
+        if info is None or not searchable(info.domain):
+            continue  # a setting of a variant that is not there
+        value = get(config, path)
         if isinstance(value, Config):
             kind = kind_of(type(value))
             found[info.name] = kind

@@ -18,6 +18,11 @@ def stream(seed: int, name: Stream, *indices: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def replica(seed: int, replicate: int) -> int:
+    """The seed of what a replicate does not share with its block (weights, dropout, fine-tuning)."""
+    return stream(seed, "initialization", replicate) if replicate else seed
+
+
 def streams(seed: int) -> dict[str, int]:
     """Every stream of a block, as written to its records."""
     return {name: stream(seed, name) for name in STREAMS}

@@ -12,26 +12,18 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ablate.budget import Budget
+from ablate.design.config import BudgetText, Design
+from ablate.design.values import BUDGET
 from ablate.evaluation.config import EvaluateSpec
 from ablate.knobs import Config, UnknownKnobError, get, keys_beside, replace
 from ablate.recipe import PRESETS, Recipe, preset
 from ablate.tracking.config import TrackSpec
-
-BUDGET = "budget"  # may be varied like a knob: `budget: [0 steps]` is an arm without pretraining
-
-
-def _budget(value: Any) -> Any:
-    Budget.parse(value)
-    return value
-
-
-BudgetText = Annotated[str | int, BeforeValidator(_budget)]
 
 
 class Outcome(Config):
@@ -40,6 +32,7 @@ class Outcome(Config):
     metric: str = Field(pattern=r"^[a-z0-9_-]+/[A-Za-z0-9_.-]+$")
     margin: float = Field(gt=0)
     direction: Literal["maximize", "minimize"] | None = None
+    spread: float | None = Field(None, gt=0)  # stated SD of within-block differences, for `plan`
 
     @property
     def higher_is_better(self) -> bool:
@@ -48,16 +41,10 @@ class Outcome(Config):
         return not (self.metric.endswith("loss") or self.metric.startswith("cost/"))
 
 
-class Design(Config):
-    """Which arms, on how many blocks."""
+class Tradeoff(Outcome):
+    """A second outcome of a search: the report shows the front between the two."""
 
-    kind: Literal["one-factor", "cumulative"] = "one-factor"
-    factors: dict[str, list[Any]] = Field(default_factory=dict)
-    groups: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    steps: list[str | dict[str, Any]] = Field(default_factory=list)  # cumulative: applied one after another
-    requires: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    blocks: int = Field(5, ge=1, le=1000)
-    seed: int = Field(0, ge=0)  # of the first block; the others follow
+    margin: float | None = Field(None, gt=0)  # type: ignore[assignment]
 
 
 class RunSpec(Config):
@@ -70,6 +57,7 @@ class RunSpec(Config):
     storage: str | None = None  # None: SQLite below the run folder; or an SQLAlchemy URL
     checkpoint_seconds: float = Field(60.0, gt=0)
     rate_per_hour: float | None = Field(None, ge=0)  # money per device-hour, for `plan` and the report
+    watts: float | None = Field(None, ge=0)  # drawn per device, for the energy that `plan` states
 
 
 class StudyFile(Config):
@@ -83,6 +71,7 @@ class StudyFile(Config):
     charge: Literal["training", "occupied"] = "training"
     design: Design
     outcome: Outcome
+    tradeoff: Tradeoff | None = None
     alpha: float = Field(0.05, gt=0, lt=0.5)
     evaluate: EvaluateSpec = Field(default_factory=EvaluateSpec)
     track: TrackSpec = Field(default_factory=TrackSpec)
@@ -382,18 +371,16 @@ def _one_of(allowed: list[str], given: Any) -> str:
 
 def _unproduced_outcome(study: Study) -> list[tuple[tuple[Any, ...], str]]:
     """An outcome that no trial of this study will measure is found now, not after the last trial."""
-    metric = study.file.outcome.metric
     known = [*ALWAYS_MEASURED, *study.file.evaluate.metrics()]
-    if metric in known:
-        return []
-    near = difflib.get_close_matches(metric, known, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
-    return [
-        (
-            ("outcome", "metric"),
-            f"no trial of this study measures '{metric}'{hint} Measured: {', '.join(known)}",
-        )
-    ]
+    told: list[tuple[tuple[Any, ...], str]] = []
+    for key, outcome in (("outcome", study.file.outcome), ("tradeoff", study.file.tradeoff)):
+        if outcome is None or outcome.metric in known:
+            continue
+        near = difflib.get_close_matches(outcome.metric, known, n=1, cutoff=0.4)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        rule = f"no trial of this study measures '{outcome.metric}'{hint}"
+        told.append(((key, "metric"), f"{rule} Measured: {', '.join(known)}"))
+    return told
 
 
 ALWAYS_MEASURED = ("eval/mlm_loss", "pretrain/loss", "throughput/tokens_per_second")

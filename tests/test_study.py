@@ -87,7 +87,7 @@ def test_a_good_study_resolves_its_baseline(load):
         ("[rope, none]", "[]", 8, "design.factors.model.position", "at least one level"),
         ("one-factor", "one-facter", 6, "design.kind", "did you mean 'one-factor'"),
         ("model.heads: 2", "model.heads: 3", 9, "design.groups.small", "must be a multiple of model.heads"),
-        ("blocks: 2", "blocks: 0", 10, "design.blocks", "greater than or equal to 1"),
+        ("blocks: 2", "blocks: 0", 10, "design.blocks", "between 1 and 1000 blocks; got 0"),
         ("metric: eval/mlm_loss", "metric: eval/mlm_los", 11, "outcome.metric", "did you mean 'eval/mlm_loss'"),
         ("blocks: 2", "bloks: 2", 10, "design.bloks", "did you mean 'blocks'"),
         ("margin: 0.05", "margin: 0", 11, "outcome.margin", "greater than 0"),

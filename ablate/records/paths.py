@@ -68,6 +68,11 @@ class StudyPaths:
         return self.root / "study.json"
 
     @property
+    def grown(self) -> Path:
+        """Arms and trials that were added while the study ran, one addition a line."""
+        return self.root / "grown.jsonl"
+
+    @property
     def lock(self) -> Path:
         return self.root / "coordinator.lock"
 

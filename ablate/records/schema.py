@@ -12,7 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
 
-State = Literal["complete", "diverged", "out-of-memory", "lost", "timeout", "evaluation-error", "failed"]
+Phase = Literal["screen", "tune", "confirm"]
+# "pruned": ended early by a search because others did better; no failure
+State = Literal[
+    "complete", "pruned", "diverged", "out-of-memory", "lost", "timeout", "evaluation-error", "failed"
+]
 
 
 class _Stored(BaseModel):
@@ -29,6 +33,29 @@ class FrozenArm(_Stored):
     group: str | None = None
     reference: str | None = None  # the arm it is contrasted with; None for the baseline itself
     parameters: int | None = None
+    levels: dict[str, str] = Field(default_factory=dict)  # every factor's level, as people write it
+    phase: Phase = "confirm"
+    replicate: int = 0  # above 0: weights of its own on the block's data and masks (an A/A contrast)
+    search: str | None = None  # the search that drew it, with what it drew:
+    params: dict[str, Any] = Field(default_factory=dict)  # qualified knob → value
+    distributions: dict[str, str] = Field(default_factory=dict)  # … → Optuna's distribution, as JSON
+    tuned: dict[str, Any] = Field(default_factory=dict)  # nuisance knobs as tuning left them
+
+
+class Search(_Stored):
+    """A sampler over a space, starting from one arm; it draws arms until its trials are used up."""
+
+    name: str
+    base: str  # the arm that it starts from
+    phase: Phase
+    space: dict[str, Any]  # knob → `all`, {levels} or {low, high, log, integer}
+    sampler: dict[str, Any]
+    pruner: dict[str, Any] | None = None
+    trials: int  # arms it may draw
+    blocks: list[int]  # indices of the blocks that each of them runs on
+    seed: int
+    budget: dict[str, Any]
+    priors: list[dict[str, Any]] = Field(default_factory=list)  # {params, values, trial, study}
 
 
 class FrozenStudy(_Stored):
@@ -45,7 +72,13 @@ class FrozenStudy(_Stored):
     family: list[str]  # arms whose contrasts are corrected together
     alpha: float = 0.05
     design: str  # one-factor, cumulative, …
-    factors: dict[str, list[Any]] = Field(default_factory=dict)
+    factors: dict[str, list[Any]] = Field(default_factory=dict)  # factor → its levels, the baseline's first
+    resolution: int | None = None  # of a fractional factorial
+    aliases: list[str] = Field(default_factory=list)  # what its runs cannot tell apart
+    searches: list[Search] = Field(default_factory=list)  # what draws arms while the study runs
+    confirm: dict[str, int] = Field(default_factory=dict)  # {top, blocks}: the best of a search, run again
+    elastic: dict[str, Any] = Field(default_factory=dict)  # {min, max, until}: blocks are added by verdict
+    tradeoff: dict[str, Any] = Field(default_factory=dict)  # a search's second outcome
     budget: dict[str, Any]
     charge: Literal["training", "occupied"] = "training"
     blocks: list[int]  # the seed of each block
@@ -55,11 +88,20 @@ class FrozenStudy(_Stored):
     run: dict[str, Any] = Field(default_factory=dict)
     scale: dict[str, dict[str, float]] = Field(default_factory=dict)  # reference scores shown for scale
     notes: list[str] = Field(default_factory=list)
+    cautions: list[str] = Field(default_factory=list)  # couplings to mind, with the arms they are true of
     claims: dict[str, dict[str, str]] = Field(default_factory=dict)  # varied knob → meaning, paper, domain
     post_hoc: list[str] = Field(default_factory=list)  # what was changed after data had arrived
     trials: dict[str, list[Any]] = Field(default_factory=dict)  # trial id → [arm name, block index]
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+
+class Growth(_Stored):
+    """What was added to a study while it ran: drawn or tuned arms, added blocks."""
+
+    why: str
+    arms: list[FrozenArm] = Field(default_factory=list)
+    trials: dict[str, list[Any]] = Field(default_factory=dict)
 
 
 class Record(_Stored):

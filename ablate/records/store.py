@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ablate.records.paths import StudyPaths
-from ablate.records.schema import SCHEMA, FrozenStudy, Record
+from ablate.records.schema import SCHEMA, Record
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RecordError(ValueError):
 def write_json(path: Path, value: Mapping[str, Any] | BaseModel) -> None:
     """Write atomically and durably: a reader sees the old file or the new one, also after a power cut."""
     plain = value.model_dump(by_alias=True) if isinstance(value, BaseModel) else dict(value)
-    write_bytes(path, json.dumps(_finite(plain), indent=1, ensure_ascii=False).encode() + b"\n")
+    write_bytes(path, json.dumps(finite(plain), indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -61,14 +61,14 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN; a non-finite number is written as a string that float() reads back."""
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return value
 
 
@@ -89,21 +89,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_study(root: Path) -> FrozenStudy:
-    """The frozen study of a run folder. Raises RecordError."""
-    path = StudyPaths(root).study
-    try:
-        return FrozenStudy.model_validate(read_json(path))
-    except ValidationError as error:
-        raise RecordError(f"{path} is damaged: {_brief(error)}") from error
-
-
 def read_record(path: Path) -> Record:
     """One trial's record. Raises RecordError."""
     try:
         return Record.model_validate(read_json(path))
     except ValidationError as error:
-        raise RecordError(f"{path} is damaged: {_brief(error)}") from error
+        raise RecordError(f"{path} is damaged: {brief(error)}") from error
 
 
 def load_records(root: Path) -> tuple[list[Record], list[Damage]]:
@@ -118,5 +109,5 @@ def load_records(root: Path) -> tuple[list[Record], list[Damage]]:
     return records, damage
 
 
-def _brief(error: ValidationError) -> str:
+def brief(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])

@@ -159,6 +159,7 @@ class Coordinator:
             "arm": name,
             "block": block,
             "seed": self.frozen.blocks[block],
+            "replicate": arm.replicate,
             "recipe": arm.recipe,
             "budget": arm.budget,
             "charge": self.frozen.charge,

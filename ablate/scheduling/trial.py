@@ -24,7 +24,7 @@ from ablate.scheduling.attempts import attempts, now
 from ablate.scheduling.executors import HELD, RESUMABLE
 from ablate.scheduling.heartbeat import Heartbeat
 from ablate.scheduling.lock import HeldError, Lock
-from ablate.streams import streams
+from ablate.streams import replica, streams
 
 _FROM_TASK = ("study", "trial", "arm", "block", "seed", "recipe", "budget", "charge")
 
@@ -133,6 +133,7 @@ def _record(task: Mapping[str, Any], paths: TrialPaths, outcome: Outcome, starte
             "finished": now(),
             **{**vars(outcome), "attempts": tried},
             "threads": task.get("threads"),
+            "replicate": task.get("replicate", 0),
             **provenance(),
         }
     )
@@ -195,6 +196,7 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
             tracker=tracker,
             on_progress=live,
             checkpoint_seconds=float(task.get("checkpoint_seconds", 60.0)),
+            replicate=int(task.get("replicate", 0)),
             occupied=time.monotonic() - _BORN,
         )
         outcome.state, outcome.reason = trained.state, trained.reason
@@ -210,7 +212,7 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
                 recipe,
                 data.tokenizer,
                 EvaluateSpec.model_validate(task["evaluate"]),
-                seed=task["seed"],
+                seed=replica(task["seed"], int(task.get("replicate", 0))),
                 paths=paths,
                 cache=cache / "tasks",
                 on_progress=live,

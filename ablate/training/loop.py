@@ -41,7 +41,7 @@ class Begin(Callback):
         self.run = run
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        torch.manual_seed(stream(self.run.seed, "dropout"))
+        torch.manual_seed(stream(self.run.own_seed, "dropout"))
         resumed = self.run.resumed
         if resumed is None:
             return

@@ -19,6 +19,7 @@ from ablate.model import Bert
 from ablate.recipe import Recipe
 from ablate.records import TrialPaths
 from ablate.records.store import write_bytes
+from ablate.streams import replica
 from ablate.tracking.interface import Tracker
 from ablate.tracking.null import Null
 from ablate.training import checkpoint as checkpoints
@@ -67,17 +68,19 @@ def train(
     device: str | None = None,
     occupied: float = 0.0,
     peak_flops: float | None = None,
+    replicate: int = 0,
     now: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """Pretrain until the budget is spent, and measure the held-out loss.
 
     Goes on from the newest whole checkpoint below `paths.checkpoint`; when that one is finished, only the
     held-out loss is measured again. A budget of 0 gives the initialised model. `occupied` is what the process
-    had used before. Raises CheckpointError for a checkpoint of another recipe, seed or corpus.
+    had used before. A `replicate` above 0 has weights and dropout of its own on the block's data and masks.
+    Raises CheckpointError for a checkpoint of another recipe, seed or corpus.
     """
     if threads:
         torch.set_num_threads(threads)
-    run = _Run(recipe, seed, budget, data, paths, charge, occupied, now, device, peak_flops)
+    run = _Run(recipe, seed, budget, data, paths, charge, occupied, now, device, peak_flops, replicate)
     if run.resumed is not None and run.resumed.finished:
         run.attempts.finished(run.ledger.clock.charged)
     elif budget.amount <= 0:
@@ -99,8 +102,10 @@ class _Run:
     def __init__(
         self, recipe: Recipe, seed: int, budget: Budget, data: Prepared, paths: TrialPaths, charge: Charge,
         occupied: float, now: Callable[[], float], device: str | None, peak_flops: float | None,
+        replicate: int,
     ) -> None:  # fmt: skip
         self.recipe, self.seed, self.data, self.paths, self.peak_flops = recipe, seed, data, paths, peak_flops
+        self.replicate, self.own_seed = replicate, replica(seed, replicate)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.vocabulary = vocabulary_of(data)
         self.ledger = Ledger(
@@ -119,7 +124,7 @@ class _Run:
         self.cut = 0
         self.micro_batch = recipe.train.micro_batch  # None until the device is known
         self.metrics: dict[str, float] = {}
-        self.model = build(recipe, seed=seed, vocabulary=self.vocabulary)
+        self.model = build(recipe, seed=self.own_seed, vocabulary=self.vocabulary)
         self.resumed = self._resume()
         self.model.to(self.device)
         recipe.train.precision.prepare(self.model, self.device)
@@ -135,6 +140,7 @@ class _Run:
             "recipe": self.recipe.model_dump(mode="json"),
             "seed": self.seed,
             "data": self.data.fingerprint,
+            **({"replicate": self.replicate} if self.replicate else {}),
         }
 
     def _resume(self) -> Checkpoint | None:

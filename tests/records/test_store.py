@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from ablate.records import SCHEMA, Record, StudyPaths, load_records, read_json, write_json
-from ablate.records.store import RecordError, read_record, read_study
+from ablate.records import SCHEMA, Record, StudyPaths, load_records, read_json, read_study, write_json
+from ablate.records.store import RecordError, read_record
 
 
 def record(**changes):
