@@ -19,17 +19,24 @@ def answer(found: Findings) -> str:
     for word in ("helps", "hurts"):
         hits = {name: c for name, c in contrasts.items() if c.verdict == word}
         if hits:
-            listed = ", ".join(f"{name} ({_interval(c)}{unit})" for name, c in _by_size(hits))
+            listed = _listed([f"{name} ({_interval(c)}{unit})" for name, c in _by_size(hits)])
             parts.append(f"{listed} {word if len(hits) == 1 else word[:-1]}")
     same = [name for name, c in contrasts.items() if c.verdict == "equivalent"]
     if same:
         verb = "is" if len(same) == 1 else "are"
-        parts.append(f"{', '.join(same)} {verb} equivalent within ±{found.outcome.margin:g}{unit}")
+        parts.append(f"{_listed(same)} {verb} equivalent within ±{found.outcome.margin:g}{unit}")
     open_ = [name for name, c in contrasts.items() if c.verdict == "inconclusive"]
     if open_:
-        parts.append(f"{', '.join(open_)} {'remains' if len(open_) == 1 else 'remain'} inconclusive")
+        parts.append(f"{_listed(open_)} {'remains' if len(open_) == 1 else 'remain'} inconclusive")
     text = "; ".join(parts)
     return f"On {found.outcome.label}: {text}."
+
+
+def _listed(named: list[str]) -> str:
+    """All of up to seven; of more the first five, and how many others: 200 arms make no sentence."""
+    if len(named) <= 7:
+        return ", ".join(named)
+    return f"{', '.join(named[:5])} and {len(named) - 5} others"
 
 
 def _by_size(hits: dict[str, Contrast]) -> list[tuple[str, Contrast]]:

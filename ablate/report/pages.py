@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings
+from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import write_bytes
-from ablate.report import figures, format_table, formats, negative, numbers, series, svg, tables
+from ablate.report import figures, format_table, formats, negative, numbers, series, strips, svg, tables
 from ablate.report.latex import latex
 
 EXTENSIONS = {"latex": "tex", "markdown": "md", "csv": "csv", "html": "html"}
+IN_PAGE = ("curves", "speed")  # figures that the page draws with plotly; the others are tables there
 
 
 def write_pages(root: Path, found: Findings) -> Path:
@@ -51,26 +55,32 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def _figures(found: Findings, read: list[series.Curve]) -> dict[str, Any]:
+def _figures(found: Findings, read: list[series.Curve]) -> dict[str, figures.Figure]:
     """name → plotly figure, those without data left out."""
-    drawn: dict[str, Any] = {}
-    bars, by_task = series.forest(found), series.task_forests(found)
+    drawn: dict[str, figures.Figure] = {}
+    bars, by_task, speeds = series.forest(found), series.heat(found), series.speeds(found)
     if bars:
         drawn["forest"] = figures.forest(found, bars)
     if by_task:
-        drawn["tasks"] = figures.tasks(by_task, {t: names.label(t) for t in by_task})
+        drawn["tasks"] = figures.tasks(by_task)
     if read:
-        drawn["curves"] = figures.curves(read, [arm.name for arm in found.arms])
+        drawn["curves"] = figures.curves(found, read)
+    if speeds:
+        drawn["speed"] = figures.speed(found, speeds)
     return drawn
 
 
 def _context(found: Findings, problems: list[str], drawn: list[str]) -> dict[str, Any]:
     """What every template sees."""
+    table = tables.ablation_table(found)
     return {
         "f": found,
-        "table": tables.ablation_table(found),
-        "markdown_table": formats.markdown(tables.ablation_table(found)),
+        "answer": found.answer,
+        "level": f"{100 * (1 - found.alpha):g}",
+        "table": table,
+        "markdown_table": formats.markdown(table),
         "negatives": negative.negatives(found),
+        "contrasts": [arm for arm in found.arms if arm.contrast],
         "figures": drawn,
         "warnings": [*found.warnings, *problems],
         "places": tables.effect_places(found),
@@ -92,18 +102,113 @@ def _secondary(found: Findings) -> dict[str, list[tuple[str, Any, int]]]:
     return rows
 
 
-def _page_parts(found: Findings, drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Table, figures and the one copy of plotly.js as safe markup."""
-    from plotly.offline import get_plotlyjs
-
+def _page_parts(found: Findings, drawn: Mapping[str, figures.Figure]) -> dict[str, Any]:
+    """What only the page needs: strips, heat map, tiles, figures and the one copy of plotly.js."""
+    bars = series.forest(found)
+    axis = strips.axis(found, bars)
+    shown = {name: figure for name, figure in drawn.items() if name in IN_PAGE}
+    others = [m for m in found.metrics if not names.is_score(m) and m != found.outcome.metric]
     table = tables.ablation_table(found)
     return {
+        "answer": _coloured(found.answer),
+        "axis": axis,
+        "scale": Markup(strips.scale(found, axis)),
+        "strips": [_strip(found, bar, axis) for bar in bars],
+        "heat": series.heat(found),
+        "others": others,
+        "secondary_places": {m: _column_places(found, m) for m in others},
+        "tally": _tally(found),
+        "glance": _glance(found),
         "table_element": Markup(formats.table_element(table)),
         "table_notes": Markup(formats.html_notes(table)),
-        "plotly": Markup(_script(get_plotlyjs())) if drawn else "",
-        "figure_json": {name: Markup(_inert(figure.to_json())) for name, figure in drawn.items()},
-        "findings_json": Markup(_inert(json.dumps(found.to_dict(), ensure_ascii=False))),
+        "plotly": Markup(_script(figures.library())) if shown else "",
+        "figure_json": {name: Markup(_inert(_json(figure))) for name, figure in shown.items()},
+        "findings_json": Markup(_inert(_json({"schema": 1, **found.to_dict()}))),
     }
+
+
+def _coloured(answer: str) -> Markup:
+    """The answer with its verdicts in their colours."""
+    of = {"help": "helps", "hurt": "hurts"}
+    return Markup(
+        re.sub(
+            r"(?<= )(helps?|hurts?|equivalent|inconclusive)(?=[ ;.]|$)",
+            lambda found: f'<b class="{of.get(found[1], found[1])}">{found[1]}</b>',
+            str(escape(answer)),
+        )
+    )
+
+
+def _strip(found: Findings, bar: series.Bar, axis: strips.Axis) -> dict[str, Any]:
+    numbered = [arm.name for arm in found.arms if arm.contrast]
+    contrast = found.contrasts[bar.arm]
+    return {
+        "bar": bar, "contrast": contrast, "svg": Markup(strips.strip(found, bar, axis)),
+        "beyond": strips.beyond(bar, axis), "below": tables.below_margin(contrast),
+        "number": numbered.index(bar.arm) + 1,
+    }  # fmt: skip
+
+
+def _column_places(found: Findings, metric: str) -> int:
+    return numbers.decimals((a.values[metric].se for a in found.arms if metric in a.values), default=3)
+
+
+def _tally(found: Findings) -> dict[str, int]:
+    """verdict → arms, those that occur."""
+    counts = Counter(c.verdict for c in found.contrasts.values())
+    return {v: counts[v] for v in ("helps", "hurts", "equivalent", "inconclusive") if counts[v]}
+
+
+def _glance(found: Findings) -> list[tuple[str, str, str]]:
+    """The study in six numbers: term, value, remark."""
+    planned, done = sum(a.planned for a in found.arms), sum(a.completed for a in found.arms)
+    unit = f" {found.outcome.unit}" if found.outcome.unit else ""
+    seen = sorted(c.resolvable for c in found.contrasts.values() if c.resolvable)
+    places = tables.effect_places(found)
+    lost = sum(a.lost for a in found.arms)
+    resolvable = f"{numbers.number(seen[len(seen) // 2], places)}{unit}" if seen else numbers.MISSING
+    margin = f"±{found.outcome.margin:g}{unit}" if found.outcome.margin else "not declared"
+    tokens = f"{numbers.quantity(found.cost.tokens)} tokens"
+    return [
+        ("Trials complete", f"{done} of {planned}", f"{lost} failed" if lost else "none failed"),
+        ("Arms × blocks", f"{len(found.arms)} × {found.blocks}", f"{found.design}, {found.budget} each"),
+        ("Margin", margin, "what would not matter"),
+        ("Resolvable effect", resolvable, "median arm, 80 % power"),
+        ("Spent", numbers.duration(found.cost.occupied_seconds), tokens),
+        ("Hardware", *_hardware(found)),
+    ]
+
+
+def _hardware(found: Findings) -> tuple[str, str]:
+    """The machine and, after its comma, its cores; or how many kinds there were."""
+    machines = list(found.provenance.hardware)
+    if len(machines) != 1:
+        return (f"{len(machines)} kinds", "see provenance") if machines else (numbers.MISSING, "")
+    name, _, cores = machines[0].replace("(R)", "").partition(", ")
+    return name, cores
+
+
+def _large(metric: str) -> bool:
+    """Counts and rates are written with a prefix: 12.3 k."""
+    return metric.startswith(("throughput/tokens", "spent/"))
+
+
+def _value(value: float | None, metric: str, places: int) -> str:
+    return numbers.quantity(value) if _large(metric) else numbers.number(value, places)
+
+
+def _difference(e: Effect, metric: str, places: int) -> str:
+    """Δ [CI] in the metric's own unit."""
+    if not _large(metric) or e.estimate is None:
+        return numbers.estimate(e.estimate, e.low, e.high, places)
+    signed = [("+" if x > 0 else "") + numbers.quantity(x).replace("-", numbers.MINUS)
+              for x in (e.estimate, e.low, e.high) if x is not None]  # fmt: skip
+    return f"{signed[0]} [{signed[1]}, {signed[2]}]" if len(signed) == 3 else signed[0]
+
+
+def _json(value: Any) -> str:
+    """Compact JSON; Findings hold no number that JSON does not know."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _inert(json_text: str) -> str:
@@ -116,20 +221,17 @@ def _script(code: str) -> str:
     return code.replace("</script", "<\\/script")
 
 
-def _write_figures(folder: Path, drawn: Mapping[str, Any]) -> None:
-    """Figures as pages of their own that share one plotly.js beside them, and as plotly JSON.
-
-    Bitmaps would need kaleido, which brings a browser; the HTML works offline. The forest plot alone is also
-    an SVG.
-    """
+def _write_figures(folder: Path, drawn: Mapping[str, figures.Figure]) -> None:
+    """Figures as pages of their own that share one plotly.js beside them, and as plotly JSON."""
     if not drawn:
         return
-    from plotly.offline import get_plotlyjs
-
-    write_text(folder / "plotly.min.js", get_plotlyjs())
+    write_text(folder / "plotly.min.js", figures.library())
     for name, figure in drawn.items():
-        write_text(folder / f"{name}.html", figure.to_html(include_plotlyjs="plotly.min.js", div_id=name))
-        write_text(folder / f"{name}.json", figure.to_json())
+        text = _json(figure)
+        write_text(folder / f"{name}.json", text)
+        write_text(
+            folder / f"{name}.html", _render("figure.html.j2", {"name": name, "figure": Markup(_inert(text))})
+        )
 
 
 def _negative_json(found: list[negative.Negative]) -> list[dict[str, Any]]:
@@ -155,6 +257,8 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
     env.filters |= {
         "number": numbers.number, "p": numbers.p_value, "quantity": numbers.quantity,
         "duration": numbers.duration, "label": names.label, "unit": names.unit, "percent": numbers.percent,
+        "signed": lambda value, places: numbers.number(value, places, sign=True),
+        "value": _value, "difference": _difference,
         "estimate": lambda e, places: numbers.estimate(e.estimate, e.low, e.high, places),
         "changes": negative.changes, "failures": tables.failures, "latex": latex,
     }  # fmt: skip

@@ -1,8 +1,8 @@
-"""What the figures show, as plain numbers; `figures` only draws it."""
+"""What the figures show, as plain numbers; what draws them is decided elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Findings
+from ablate.analysis.findings import ArmFindings, Findings
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths
+from ablate.report.tables import SPEED, relative
 
-POINTS = 200  # per curve: more than a screen shows, and 60 curves stay below 1 MB of page
+POINTS = 200  # per curve: more than a screen shows
+FEWEST = 40  # …and what a curve keeps when there are a thousand of them
+ALL_POINTS = 40_000  # of all curves together: 1 MB of page
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,29 @@ class Curve:
     loss: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Tile:
+    """One cell of the heat map: an effect and how strongly it is coloured."""
+
+    effect: Effect | None
+    good: bool = False  # in the direction that is better for this metric
+    strength: float = 0.0  # in [0, 1], of the largest effect shown
+    clear: bool = False  # its interval excludes zero
+
+    @property
+    def estimate(self) -> float | None:
+        return self.effect.estimate if self.effect else None
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Effects per task: rows are arms, columns tasks and, last, the outcome where it is one of the scores."""
+
+    metrics: tuple[str, ...]
+    rows: tuple[tuple[ArmFindings, tuple[Tile, ...]], ...]
+    strongest: float
+
+
 def forest(found: Findings) -> list[Bar]:
     """Effects on the outcome in the table's order, arms without an estimate left out."""
     return [
@@ -49,58 +75,86 @@ def forest(found: Findings) -> list[Bar]:
     ]
 
 
-def task_forests(found: Findings) -> dict[str, list[Bar]]:
-    """task → effects of every arm on it, for the tasks that are not the outcome itself."""
-    forests = {}
-    for task in names.tasks(found.metrics):
-        bars = [
-            _bar(name, c.secondary[task], "")
-            for name, c in found.contrasts.items()
-            if task in c.secondary and c.secondary[task].estimate is not None
-        ]
-        if bars:
-            forests[task] = bars
-    return forests
-
-
 def _bar(arm: str, e: Effect, verdict: str) -> Bar:
     assert e.estimate is not None
     return Bar(arm, e.estimate, e.low, e.high, verdict, tuple(e.differences.values()))
 
 
+def heat(found: Findings) -> Heat | None:
+    """Every arm's effect on every task; None where there are fewer than two tasks or no effect."""
+    tasks = names.tasks(found.metrics)
+    shown = [*tasks, *(m for m in found.metrics if names.is_score(m) and m not in tasks)]
+    effects = {
+        arm.name: [_effect(found, arm, metric) for metric in shown] for arm in found.arms if arm.contrast
+    }
+    sizes = sorted(abs(e.estimate) for row in effects.values() for e in row if e and e.estimate is not None)
+    if len(tasks) < 2 or not sizes:
+        return None
+    # One broken arm must not bleach all others: full colour from the 95th percentile on.
+    strongest = sizes[min(len(sizes) - 1, int(0.95 * len(sizes)))] or sizes[-1] or 1.0
+    rows = tuple(
+        (found.arm(name), tuple(_tile(m, e, strongest) for m, e in zip(shown, row, strict=True)))
+        for name, row in effects.items()
+    )
+    return Heat(tuple(shown), rows, strongest)
+
+
+def _effect(found: Findings, arm: ArmFindings, metric: str) -> Effect | None:
+    assert arm.contrast is not None
+    return arm.contrast.effect if metric == found.outcome.metric else arm.contrast.secondary.get(metric)
+
+
+def _tile(metric: str, e: Effect | None, strongest: float) -> Tile:
+    if e is None or e.estimate is None:
+        return Tile(None)
+    clear = e.low is not None and e.high is not None and not e.low <= 0 <= e.high
+    good = (e.estimate > 0) == names.higher_is_better(metric)
+    return Tile(e, good, min(1.0, abs(e.estimate) / strongest), clear)
+
+
 def curves(root: Path, found: Findings) -> tuple[list[Curve], list[str]]:
     """Curves of every trial that has one, and what could not be read."""
+    paths = StudyPaths(root)
+    files = [
+        (arm.name, trial.block, paths.trial(trial.id).curve)
+        for arm in found.arms
+        for trial in arm.trials
+        if paths.trial(trial.id).curve.exists()
+    ]
+    points = max(FEWEST, min(POINTS, ALL_POINTS // max(1, len(files))))
     read, problems = [], []
-    for arm in found.arms:
-        for trial in arm.trials:
-            path = StudyPaths(root).trial(trial.id).curve
-            if not path.exists():
-                continue
-            try:
-                curve = _curve(path, arm.name, trial.block)
-            except Exception as error:  # a torn parquet raises many types; the page says so and goes on
-                problems.append(f"curve of {arm.name}, block {trial.block} cannot be read: {error}")
-                continue
-            if curve.loss:
-                read.append(curve)
+    for arm, block, path in files:
+        try:
+            curve = _curve(path, arm, block, points)
+        except Exception as error:  # a torn parquet raises many types; the page says so and goes on
+            problems.append(f"curve of {arm}, block {block} cannot be read: {error}")
+            continue
+        if curve.loss:
+            read.append(curve)
     return read, problems
 
 
-def _curve(path: Path, arm: str, block: int) -> Curve:
+def _curve(path: Path, arm: str, block: int, points: int) -> Curve:
     import pyarrow.parquet as pq
 
-    columns = pq.read_table(path, columns=["seconds", "tokens", "loss"]).to_pydict()
-    seconds, tokens, loss = (np.array(columns[c], dtype=float) for c in ("seconds", "tokens", "loss"))
+    table = pq.ParquetFile(path).read(columns=["seconds", "tokens", "loss"])
+    seconds, tokens, loss = (table[c].to_numpy().astype(float) for c in ("seconds", "tokens", "loss"))
     usable = np.isfinite(loss)
-    return Curve(arm, block, *(_binned(x[usable]) for x in (seconds, tokens, loss)))
+    return Curve(arm, block, *(_binned(x[usable], points) for x in (seconds, tokens, loss)))
 
 
-def _binned(values: np.ndarray) -> tuple[float, ...]:
-    """Means of consecutive steps, at most 200 of them."""
-    if len(values) == 0:
+def _binned(values: np.ndarray, points: int) -> tuple[float, ...]:
+    """Means of consecutive steps, at most `points` of them."""
+    n = len(values)
+    if n == 0:
         return ()
-    parts = np.array_split(values, min(POINTS, len(values)))
-    return tuple(float(f"{part.mean():.6g}") for part in parts)
+    edges = np.linspace(0, n, min(points, n) + 1).astype(int)
+    return tuple(short(np.add.reduceat(values, edges[:-1]) / np.diff(edges)))
+
+
+def short(values: np.ndarray) -> list[float]:
+    """Five digits of each number: what a figure can show."""
+    return [float(f"{value:.5g}") for value in values.tolist()]
 
 
 def mean_curve(found: Iterable[Curve], axis: str) -> tuple[list[float], list[float]]:
@@ -110,6 +164,19 @@ def mean_curve(found: Iterable[Curve], axis: str) -> tuple[list[float], list[flo
     low, high = max(x[0] for x in xs), min(x[-1] for x in xs)
     if not low < high:
         return [], []
-    grid = np.linspace(low, high, POINTS)
+    grid = np.linspace(low, high, max(len(c.loss) for c in found))
     mean = np.mean([np.interp(grid, x, c.loss) for x, c in zip(xs, found, strict=True)], axis=0)
-    return [float(f"{x:.6g}") for x in grid], [float(f"{y:.6g}") for y in mean]
+    return short(grid), short(mean)
+
+
+def by_size(found: Findings, arms: Sequence[str]) -> list[str]:
+    """The baseline, then arms by the size of their effect: what to see first of two hundred."""
+    sizes = {name: abs(c.effect.estimate or 0.0) for name, c in found.contrasts.items()}
+    return sorted(arms, key=lambda arm: (arm != found.baseline, -sizes.get(arm, 0.0)))
+
+
+def speeds(found: Findings) -> list[tuple[Bar, float]]:
+    """Every arm with an effect and its change in tokens per second, as a share of the reference's."""
+    bars = {bar.arm: bar for bar in forest(found)}
+    shares = {name: relative(found.arm(name), SPEED) for name in bars}
+    return [(bar, share) for name, bar in bars.items() if (share := shares[name]) is not None]

@@ -12,6 +12,7 @@ from ablate.report import numbers
 
 LOSS, SPEED, TOKENS = "eval/mlm_loss", "throughput/tokens_per_second", "spent/tokens"
 
+MANY = 8  # notes of one kind that a table carries
 FOR_SCALE = "for scale"  # heading of the reference scores
 
 
@@ -268,9 +269,13 @@ def table_notes(found: Findings) -> list[str]:
         notes.append("Underlined: equivalent to the highest mean (Bonferroni over all pairs).")
     if any(below_margin(c) for c in found.contrasts.values()):
         notes.append("*: the difference is real (adjusted p below α) but below the margin.")
-    for arm in found.arms:
-        notes += _lost(found, arm)
-    return notes + [f"Post hoc: {change}." for change in found.post_hoc]
+    lost = [note for arm in found.arms for note in _lost(found, arm)]
+    if len(lost) > MANY:
+        lost = [
+            f"{len(lost)} arms, or their references, lost blocks (column n); intention-to-treat effects "
+            "are in the CSV of this table."
+        ]
+    return notes + lost + [f"Post hoc: {change}." for change in found.post_hoc]
 
 
 def _lost(found: Findings, arm: ArmFindings) -> list[str]:
