@@ -28,6 +28,7 @@ from ablate.training.attempts import Attempts
 from ablate.training.checkpoint import Checkpoint, CheckpointError
 from ablate.training.initial import build, vocabulary_of
 from ablate.training.ledger import Charge, Ledger
+from ablate.training.memory import keep_freed_memory
 from ablate.training.objective import flops_per_token
 from ablate.training.progress import Progress
 
@@ -107,6 +108,8 @@ class _Run:
         self.recipe, self.seed, self.data, self.paths, self.peak_flops = recipe, seed, data, paths, peak_flops
         self.replicate, self.own_seed = replicate, replica(seed, replicate)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.vocabulary = vocabulary_of(data)
         self.ledger = Ledger(
             budget,
