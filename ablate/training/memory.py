@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
     glibc maps every block over 32 MiB anew and returns it to the kernel when it is freed, and cuts its heap
     back when the top is free. Logits and activations are such blocks, so that each step touches fresh pages,
     and the kernel clears every one: a fifth of a step of the small recipe. Resident memory stays at its peak,
-    which the next step needs anyway. Other C libraries, and GPUs, whose memory torch keeps itself, are left alone.
+    which the next step needs anyway. Other C libraries are left alone; so are GPUs, whose memory torch keeps.
     """
     if not sys.platform.startswith("linux"):
         return False
