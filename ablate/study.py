@@ -23,6 +23,7 @@ from ablate.design.values import BUDGET
 from ablate.evaluation.config import EvaluateSpec
 from ablate.knobs import Config, UnknownKnobError, get, keys_beside, replace
 from ablate.recipe import PRESETS, Recipe, preset
+from ablate.scheduling.executors import ExecutorSpec, LocalSpec, Places
 from ablate.tracking.config import TrackSpec
 
 
@@ -50,14 +51,20 @@ class Tradeoff(Outcome):
 class RunSpec(Config):
     """Where trials run."""
 
-    executor: Literal["local"] = "local"
-    workers: int | None = Field(None, ge=1, le=1024)
+    executor: ExecutorSpec = LocalSpec()
+    workers: int | None = Field(None, ge=1, le=1024)  # trials at once
     gpus_per_trial: int = Field(1, ge=0, le=1)
-    threads: int | None = Field(None, ge=1, le=512)
+    threads: int | None = Field(None, ge=1, le=512)  # compute threads of a trial on a CPU
+    memory_gib: float | None = Field(None, gt=0)  # of a trial with all its children; beyond it is ended
+    pin: bool = True  # CPU trials that run side by side, each to cores of its own
     storage: str | None = None  # None: SQLite below the run folder; or an SQLAlchemy URL
     checkpoint_seconds: float = Field(60.0, gt=0)
     rate_per_hour: float | None = Field(None, ge=0)  # money per device-hour, for `plan` and the report
     watts: float | None = Field(None, ge=0)  # drawn per device, for the energy that `plan` states
+
+    def places(self, workers: int | None = None) -> Places:
+        """What trials ask of the machines; `workers` overrides the file's."""
+        return Places(workers or self.workers, self.gpus_per_trial, self.threads, self.memory_gib, self.pin)
 
 
 class StudyFile(Config):

@@ -37,6 +37,21 @@ class TrialPaths:
         return self.root / "attempts.json"
 
     @property
+    def placement(self) -> Path:
+        """Which job of which cluster the trial is; written by the coordinator, not by `local`."""
+        return self.root / "placement.json"
+
+    @property
+    def supervisor(self) -> Path:
+        """Host, process and end of the trial on its node; refreshed by what looks after it there."""
+        return self.root / "supervisor.json"
+
+    @property
+    def request(self) -> Path:
+        """`stop` or `kill`: what the coordinator asks of the supervisor."""
+        return self.root / "request.txt"
+
+    @property
     def curve(self) -> Path:
         return self.root / "curve.parquet"
 
@@ -92,6 +107,11 @@ class StudyPaths:
     def data(self) -> Path:
         """Prepared data is shared by every study below one runs folder."""
         return self.root.parent / "_data"
+
+    @property
+    def jobs(self) -> Path:
+        """What submitit keeps of its jobs."""
+        return self.root / "jobs"
 
     def trial(self, trial: str) -> TrialPaths:
         return TrialPaths(self.trials / trial)

@@ -6,3 +6,7 @@ Optuna lives in `storage` alone. `status` reads files alone, so it works while a
 
 class RefusedError(ValueError):
     """What was asked cannot be done; the message gives the rule, the fact and the way out."""
+
+
+class StorageLostError(RuntimeError):
+    """The storage does not answer for now. Records are the truth, so nothing is lost by it."""

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from ablate.records import Record, TrialPaths, read_json, write_json
 from ablate.records.store import RecordError, read_record
 
-# A diverged run diverges again under the same seed; a hang or an out-of-memory needs a person.
-RETRIES = {"lost": 2, "failed": 2, "evaluation-error": 1, "diverged": 0, "out-of-memory": 0, "timeout": 0}
+# A diverged run diverges again under the same seed; a hang needs a person. A GPU that ran out of memory
+# is tried once more with half the micro-batch; where that cannot help, the record says so (`retry`).
+RETRIES = {"lost": 2, "failed": 2, "evaluation-error": 1, "diverged": 0, "out-of-memory": 1, "timeout": 0}
 
 INTERRUPTED = "interrupted"  # stopped on request, or its coordinator died with it: not the trial's fault
 

@@ -18,11 +18,12 @@ from types import FrameType
 from typing import Any, Protocol
 
 from ablate.budget import Budget
-from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, write_json
-from ablate.scheduling import attempts
+from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, read_json, write_json
+from ablate.records.store import RecordError
+from ablate.scheduling import StorageLostError, attempts
 from ablate.scheduling.attempts import INTERRUPTED, RETRIES, Standing, standing
-from ablate.scheduling.executors import HELD, RESUMABLE, UNKNOWN, Executor, Job
-from ablate.scheduling.watchdog import Limits, Watch, progress_of
+from ablate.scheduling.executors.base import DISK_FULL, HELD, OVER_MEMORY, RESUMABLE, UNKNOWN, Executor, Job
+from ablate.scheduling.watchdog import Limits, Outage, Watch, over_memory, progress_of
 from ablate.streams import streams
 
 
@@ -63,12 +64,15 @@ class Coordinator:
     queue: Trials
     on_change: Callable[[Change], None] = lambda change: None
     on_tick: Callable[[], None] = lambda: None
+    on_notice: Callable[[str], None] = lambda text: None
     limits: Limits = field(default_factory=Limits)
     again: bool = False  # give failures whose retries are used up another chance
     task: dict[str, Any] = field(default_factory=dict)  # added to every task.json
     poll_seconds: float = 0.2
     grace_seconds: float = 60.0  # from asking trials to checkpoint to ending them
     free_bytes: int = 256 * 2**20
+    storage_patience: float = 600.0  # seconds to wait for a storage that went away, when nothing else is left
+    on_alive: Callable[[], None] = lambda: None  # called every few seconds: a sign of life
 
     def __post_init__(self) -> None:
         self.paths = StudyPaths(self.root)
@@ -80,6 +84,8 @@ class Coordinator:
         self._asked = 0  # stops asked for: the second is impatient
         self._since = 0.0  # when trials were asked to stop
         self._arms = {arm.name: arm for arm in self.frozen.arms}
+        self._outage = Outage()
+        self._alive_at = 0.0
 
     def stop(self, why: str) -> None:
         """Let trials checkpoint and end; asked twice, end them at once. Safe in a signal handler."""
@@ -89,8 +95,7 @@ class Coordinator:
 
     def run(self) -> None:
         """Run or resume everything that is open."""
-        standings = {t: standing(self.paths.trial(t), again=self.again) for t in self.frozen.trials}
-        self._failed = {t for t, found in standings.items() if found.verdict == "failed"}
+        standings = self._standings()
         self.queue.sync(standings)
         for trial in (t for t, found in standings.items() if not found.final):
             self._adopt(trial)
@@ -99,10 +104,24 @@ class Coordinator:
             self._wake.wait(self.poll_seconds)
             self._wake.clear()
             tick, last = time.monotonic() - last, time.monotonic()
-            self._poll(tick)
+            try:
+                self._poll(tick)
+            except OSError as error:  # a full disk, most likely: what is running checkpoints where it can
+                self.stop(f"{self.root} cannot be written to: {error}")
             self._check_disk()
             self._stop_if_asked()
+            self._sign_of_life()
             self.on_tick()
+
+    def _standings(self) -> dict[str, Standing]:
+        standings = {t: standing(self.paths.trial(t), again=self.again) for t in self.frozen.trials}
+        self._failed = {t for t, found in standings.items() if found.verdict == "failed"}
+        return standings
+
+    def _sign_of_life(self) -> None:
+        if time.monotonic() - self._alive_at > 5.0:
+            self._alive_at = time.monotonic()
+            self.on_alive()
 
     @property
     def failed(self) -> list[str]:
@@ -110,9 +129,38 @@ class Coordinator:
         return sorted(self._failed)
 
     def _busy(self) -> bool:
-        if not self.stopping:
-            self._fill()
-        return bool(self.running)
+        if not self.stopping and (not self._outage.lasts or self._reconnected()):
+            try:
+                self._fill()
+            except StorageLostError as error:
+                self._lost(error)
+            except OSError as error:
+                self.stop(f"{self.root} cannot be written to: {error}")
+        return bool(self.running) or (self._outage.lasts and not self.stopping)
+
+    # --- a storage that goes away ----------------------------------------------------------------------
+
+    def _lost(self, error: StorageLostError) -> None:
+        """Trials go on and leave records; starting others waits until the storage is back."""
+        if not self._outage.lasts:
+            self.on_notice(f"the storage does not answer ({error}); trials go on, and it is tried again")
+        self._outage.begin()
+
+    def _reconnected(self) -> bool:
+        """Whether the storage is back; then what happened meanwhile is told from the records."""
+        if not self._outage.due():
+            return False
+        try:
+            self.queue.sync(self._standings())
+            for trial in (*self.running, *self._retry):
+                self.queue.claim(trial)
+        except StorageLostError as error:
+            if not self.running and self._outage.seconds > self.storage_patience:
+                self.stop(f"the storage does not answer: {error}")
+            return False
+        self._outage.end()
+        self.on_notice("the storage answers again")
+        return True
 
     # --- starting ------------------------------------------------------------------------------------
 
@@ -166,8 +214,18 @@ class Coordinator:
             "evaluate": self.frozen.evaluate,
             "track": self.frozen.track,
             "data_cache": str(self.paths.data.resolve()),
+            **self._smaller(trial),
             **self.task,
         }
+
+    def _smaller(self, trial: str) -> dict[str, int]:
+        """After a GPU ran out of memory: the micro-batch to go on with, half of what was too large."""
+        paths = self.paths.trial(trial)
+        record = attempts.valid_record(paths)
+        if record is not None and record.state == "out-of-memory" and record.retry:
+            return {"micro_batch": int(record.chosen["train.micro_batch"]) // 2}
+        before = task_of(paths).get("micro_batch")  # an attempt in between was lost
+        return {"micro_batch": before} if before else {}
 
     # --- watching ------------------------------------------------------------------------------------
 
@@ -177,11 +235,18 @@ class Coordinator:
             if status is not None:
                 del self.running[trial]
                 self._ended(trial, entry, status)
-            elif entry.ending is None:
-                reason = entry.watch.verdict(tick)
-                if reason:
-                    entry.ending = ("timeout", reason)
+            elif entry.ending is None and not entry.job.waiting:
+                entry.ending = self._verdict(entry, tick)
+                if entry.ending:
                     entry.job.kill()
+
+    def _verdict(self, entry: _Running, tick: float) -> tuple[str, str] | None:
+        """Why a trial must end now, as a state and a reason, or None."""
+        reason = entry.watch.verdict(tick)
+        if reason:
+            return "timeout", reason
+        reason = entry.watch.over_memory(entry.job.memory, tick)
+        return ("out-of-memory", reason) if reason else None
 
     def _ended(self, trial: str, entry: _Running, status: int) -> None:
         paths = self.paths.trial(trial)
@@ -192,11 +257,13 @@ class Coordinator:
             (record.state, record.reason) if record else self._without_record(paths, entry, status)
         )
         attempts.end(paths, state, reason)
+        if status == DISK_FULL and record is None:
+            self.stop(f"the disk of {self.root} is full; free some and run again")
         if state == INTERRUPTED:
             self._tell(trial, INTERRUPTED, reason)
             self._retry.append(trial)
         elif state != "complete" and attempts.failed(paths, state) <= (
-            attempts.allowed(record) if record else RETRIES[state]
+            attempts.allowed(record) if record else 0 if state == "out-of-memory" else RETRIES[state]
         ):
             self._tell(trial, "retrying", f"{state}: {reason}")
             self._retry.append(trial)
@@ -213,6 +280,10 @@ class Coordinator:
         """State and reason of an attempt that left no record."""
         if entry.ending:
             return entry.ending
+        if status == OVER_MEMORY:
+            return "out-of-memory", over_memory(self.limits)
+        if status == DISK_FULL:
+            return INTERRUPTED, "the disk is full; it resumes from its checkpoint"
         stopped = progress_of(paths).get("stopped")
         if status == RESUMABLE or (status in (UNKNOWN, HELD) and stopped):
             return INTERRUPTED, "stopped on request; it resumes from its checkpoint"
@@ -223,7 +294,10 @@ class Coordinator:
     def _close(self, trial: str, record: Record) -> None:
         if record.state != "complete":
             self._failed.add(trial)
-        self.queue.tell(trial, record)
+        try:
+            self.queue.tell(trial, record)
+        except StorageLostError as error:
+            self._lost(error)  # the record is safe, and told when the storage is back
         self._tell(trial, record.state, record.reason)
 
     def _record(self, trial: str, state: str, reason: str) -> Record:
@@ -239,6 +313,7 @@ class Coordinator:
                 },
                 "state": state,
                 "reason": reason,
+                "retry": state != "out-of-memory",  # it takes as much the next time
                 "streams": streams(task["seed"]),
                 "started": tried[0]["started"] if tried else "",
                 "finished": attempts.now(),
@@ -288,6 +363,14 @@ def stop_on_signals(coordinator: Coordinator) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def task_of(paths: TrialPaths) -> dict[str, Any]:
+    """What the trial process was asked last, or nothing."""
+    try:
+        return read_json(paths.task)
+    except RecordError:
+        return {}
 
 
 def _how(status: int) -> str:

@@ -26,6 +26,7 @@ class View(Protocol):
 
     def change(self, change: Change) -> None: ...
     def tick(self) -> None: ...
+    def notice(self, text: str) -> None: ...
 
 
 def mark(state: str) -> str:
@@ -60,6 +61,9 @@ class Lines:
     def tick(self) -> None:
         """Nothing between changes."""
 
+    def notice(self, text: str) -> None:
+        self.console.print(Text(f"{duration(time.monotonic() - self.born):>8}  {text}"), soft_wrap=True)
+
 
 class Screen:
     """A live table: running trials with their progress, the last that ended, and the totals."""
@@ -76,6 +80,9 @@ class Screen:
         if change.state != "running":
             self.ended[change.trial] = change
         self._drawn = 0.0
+
+    def notice(self, text: str) -> None:
+        self.live.console.print(Text(text, style="yellow"))
 
     def tick(self) -> None:
         if time.monotonic() - self._drawn >= 0.5:
@@ -122,12 +129,17 @@ def showing(coordinator: Coordinator, console: Console | None = None) -> Iterato
     console = console or Console(file=sys.stderr)
     if not console.is_terminal:
         lines = Lines(coordinator, console)
-        coordinator.on_change, coordinator.on_tick = lines.change, lines.tick
+        coordinator.on_change, coordinator.on_tick, coordinator.on_notice = (
+            lines.change,
+            lines.tick,
+            lines.notice,
+        )
         yield
         return
     with Live(console=console, auto_refresh=False, transient=False) as live:
         screen = Screen(coordinator, live)
         coordinator.on_change, coordinator.on_tick = screen.change, screen.tick
+        coordinator.on_notice = screen.notice
         yield
         live.update(screen.render(), refresh=True)
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import psutil
 
+from ablate.scheduling import processes
+
 
 class HeldError(RuntimeError):
     """Another live process holds the lock; carries what it wrote about itself."""
@@ -35,8 +37,9 @@ class Holder:
 
     host: str
     pid: int
-    born: float  # the process's start time, seconds since the epoch
+    born: float  # the process's start, counted from the boot
     extra: Mapping[str, Any]
+    boot: str = ""  # which boot of the machine
 
     @property
     def here(self) -> bool:
@@ -47,10 +50,9 @@ class Holder:
         if not self.here:
             return None
         try:
-            process = psutil.Process(self.pid)
-            # Start times are rounded to clock ticks (10 ms); a recycled pid is seconds younger.
-            same = abs(float(process.create_time()) - self.born) < 1.0
-            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+            # A recycled pid is seconds younger, and after a reboot every number is another process's.
+            same = abs(processes.born(self.pid) - self.born) < 1.0 and self.boot in ("", processes.boot())
+            return same and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
@@ -70,8 +72,8 @@ class Lock:
                 os.close(self._file)
                 raise HeldError(path, holder(path))
             time.sleep(0.02)
-        born = psutil.Process().create_time()
-        content = {"host": socket.gethostname(), "pid": os.getpid(), "born": born, **extra}
+        born, boot = processes.born(os.getpid()), processes.boot()
+        content = {"host": socket.gethostname(), "pid": os.getpid(), "born": born, "boot": boot, **extra}
         # In place, not renamed: the lock is on this inode.
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(content).encode(), 0)
@@ -82,6 +84,10 @@ class Lock:
             os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = -1
+
+    def touch(self) -> None:
+        """A sign of life for readers on other machines, who cannot ask this one's kernel."""
+        os.utime(self._file)
 
     def __enter__(self) -> Lock:
         return self
@@ -94,7 +100,8 @@ def holder(path: Path) -> Holder | None:
     """Who took the lock last, or None when it was given back or never taken. Takes no lock itself."""
     try:
         content = json.loads(path.read_text())
-        return Holder(content.pop("host"), content.pop("pid"), content.pop("born"), content)
+        known = {key: content.pop(key) for key in ("host", "pid", "born")}
+        return Holder(**known, boot=content.pop("boot", ""), extra=content)
     except (OSError, ValueError, KeyError):
         return None
 

@@ -6,7 +6,6 @@ A study that is done is recognised from files alone, before anything heavy is im
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -39,9 +38,9 @@ def run_study(study_file: Path, runs: Path, workers: int | None = None, *, again
     study = Study.load(study_file)
     root = runs / study.name
     check_disk(runs)
-    with coordinator_lock(root):
+    with coordinator_lock(root) as lock:
         frozen = freeze(study, root)
-        code = _coordinate(frozen, study, root, workers, again)
+        code = _coordinate(frozen, study, root, workers, again, lock)
         frozen = with_scale(frozen, root) if code == OK else frozen
     return conclude(root, frozen) if code == OK else code
 
@@ -106,22 +105,32 @@ def freeze(study: Study, root: Path) -> FrozenStudy:
     return new
 
 
-def _coordinate(frozen: FrozenStudy, study: Study, root: Path, workers: int | None, again: bool) -> int:
+def _coordinate(
+    frozen: FrozenStudy, study: Study, root: Path, workers: int | None, again: bool, lock: Lock
+) -> int:
     from ablate.recipe import Recipe
     from ablate.scheduling.coordinator import Coordinator, stop_on_signals
     from ablate.scheduling.live import showing
     from ablate.scheduling.storage import Queue, sqlite
+    from ablate.scheduling.watchdog import Limits
 
-    executor = local_executor(
-        workers or study.file.run.workers, study.file.run.gpus_per_trial, study.file.run.threads
+    run = study.file.run
+    queue = Queue(frozen, run.storage or sqlite(StudyPaths(root).storage), Recipe, root=root)
+    executor = run.executor.build(run.places(workers))
+    task = {"threads": executor.threads_each, "checkpoint_seconds": run.checkpoint_seconds}
+    limits = Limits(memory_bytes=run.places().memory_bytes)
+    coordinator = Coordinator(frozen, root, executor, queue, again=again, task=task, limits=limits)
+    coordinator.on_alive = lock.touch
+    say(
+        f"{frozen.name}: {len(frozen.trials)} trials in {root}; "
+        f"{executor.workers} at once ({executor.describe()})"
     )
-    queue = Queue(frozen, study.file.run.storage or sqlite(StudyPaths(root).storage), Recipe)
-    task = {"threads": executor.threads_each, "checkpoint_seconds": study.file.run.checkpoint_seconds}
-    coordinator = Coordinator(frozen, root, executor, queue, again=again, task=task)
-    where = f"{len(executor.gpus)} GPUs" if executor.gpus else f"CPU, {executor.threads_each} threads each"
-    say(f"{frozen.name}: {len(frozen.trials)} trials in {root}; {executor.workers} at once ({where})")
-    with stop_on_signals(coordinator), showing(coordinator):
-        coordinator.run()
+    try:
+        with stop_on_signals(coordinator), showing(coordinator):
+            coordinator.run()
+    finally:
+        executor.close()
+        queue.close()
     if coordinator.stopping:
         say(f"{frozen.name}: stopped ({coordinator.stopping}); run the same command again to resume")
         return INTERRUPTED
@@ -129,12 +138,10 @@ def _coordinate(frozen: FrozenStudy, study: Study, root: Path, workers: int | No
 
 
 def local_executor(workers: int | None, gpus_per_trial: int, threads: int | None) -> LocalExecutor:
-    """One worker per GPU, or, without GPUs, one per four cores unless the study says otherwise."""
-    from ablate.scheduling.executors import LocalExecutor, visible_gpus
+    """Trials on this machine."""
+    from ablate.scheduling.executors import LocalSpec, Places
 
-    gpus = visible_gpus() if gpus_per_trial else []
-    cores = len(os.sched_getaffinity(0))
-    return LocalExecutor(workers or len(gpus) or max(1, cores // 4), gpus=gpus, threads=threads)
+    return LocalSpec().build(Places(workers, gpus_per_trial, threads))
 
 
 def with_scale(frozen: FrozenStudy, root: Path) -> FrozenStudy:

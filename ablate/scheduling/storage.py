@@ -2,7 +2,7 @@
 
 Several processes that pop from Optuna's SQLite start the same trial twice (measured: 30 of 118 starts); one
 writer cannot. What a trial *is* comes from `study.json`; its parameters are recorded here for browsing
-(`optuna-dashboard`) and for samplers. This is the only module that imports optuna.
+(`optuna-dashboard`) and for samplers. Beside `connection` this is the only module that imports optuna.
 """
 
 from __future__ import annotations
@@ -13,46 +13,33 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy.exc
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import make_url
 
 from ablate.knobs import Choice, Config, Domain, Number, Variants, knobs, parameters
 from ablate.records import FrozenStudy, Record
-from ablate.scheduling import RefusedError
 from ablate.scheduling.attempts import Standing
+from ablate.scheduling.connection import Claim, answering, open_storage, sqlite
+
+__all__ = ["Queue", "open_storage", "sqlite"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def sqlite(path: Path) -> str:
-    """The URL of an SQLite file."""
-    return f"sqlite:///{path.resolve()}"
-
-
-def open_storage(url: str) -> RDBStorage:
-    """Connect, creating the schema when it is new. Raises RefusedError, which never shows a password."""
-    try:
-        shown = make_url(url).render_as_string(hide_password=True)
-        secret = make_url(url).password
-    except sqlalchemy.exc.ArgumentError:
-        raise RefusedError("run.storage is a database URL such as postgresql://user@host/name") from None
-    # SQLite: a browser that reads must not make the coordinator fail; wait for its lock.
-    arguments = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    try:
-        return RDBStorage(url, engine_kwargs=arguments)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError) as error:
-        why = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        why = why.replace(str(secret), "***") if secret else why
-        raise RefusedError(f"the storage {shown} cannot be opened: {why}") from None
 
 
 class Queue:
     """Planned trials as Optuna trials: `next` asks, `tell` tells, `sync` makes both sides agree again."""
 
-    def __init__(self, frozen: FrozenStudy, url: str, recipe: type[Config] | None = None) -> None:
-        """Open or create the Optuna study. With a recipe type, varied knobs are recorded as parameters."""
+    def __init__(
+        self,
+        frozen: FrozenStudy,
+        url: str,
+        recipe: type[Config] | None = None,
+        root: Path | None = None,
+    ) -> None:
+        """Open or create the Optuna study. With a recipe type, varied knobs are recorded as parameters.
+
+        `root` is the run folder, for whoever wants to run the same study in the same database. Raises
+        RefusedError for a storage that cannot be used, or that another coordinator uses for this study.
+        """
         self.frozen = frozen
         self.storage = open_storage(url)
         up = frozen.outcome.get("higher_is_better", True)
@@ -63,6 +50,7 @@ class Queue:
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(seed=0),  # never draws: every arm is enumerated
         )
+        self._claim = Claim(self.storage, frozen, root or Path())
         self._levels = _levels(frozen, recipe) if recipe else {}
         self._numbers: dict[str, int] = {}  # trial id → number of its running Optuna trial
         self._ready: list[
@@ -70,8 +58,15 @@ class Queue:
         ] = []  # running in Optuna, to be started here: left behind by a dead coordinator
         self._waiting = 0
 
+    def close(self) -> None:
+        """Let another coordinator have the study."""
+        self._claim.release()
+
+    @answering
     def sync(self, standings: Mapping[str, Standing]) -> None:
         """Exactly one open entry for every trial still to do, none for the others."""
+        self._claim.take()
+        self._numbers, self._ready = {}, []
         entries: dict[str, list[FrozenTrial]] = {}
         for entry in self.study.get_trials(deepcopy=False):
             entries.setdefault(entry.user_attrs.get("trial", ""), []).append(entry)
@@ -114,6 +109,7 @@ class Queue:
         else:
             self._waiting += 1
 
+    @answering
     def next(self) -> str | None:
         """The next trial to start, or None when every open one was asked for."""
         if self._ready:
@@ -123,6 +119,7 @@ class Queue:
         self._waiting -= 1
         return self._ask()
 
+    @answering
     def claim(self, trial: str) -> None:
         """Take an open trial out of turn: one that already runs and was adopted."""
         while trial not in self._ready:
@@ -130,15 +127,19 @@ class Queue:
             self._ready.append(self._ask())
         self._ready.remove(trial)
 
+    @answering
     def tell(self, trial: str, record: Record) -> None:
         """Close a trial with its record: COMPLETE with the outcome, or FAIL with the reason."""
-        number = self._numbers.pop(trial)
+        number = self._numbers[trial]
         key = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         self.storage.set_trial_user_attr(key, "state", record.state)
         if record.reason:
             self.storage.set_trial_user_attr(key, "reason", record.reason[:1000])
         value = self._value(record)
-        self.study.tell(number, value, state=TrialState.FAIL if value is None else TrialState.COMPLETE)
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        # Told before when the storage went away between its commit and its answer.
+        self.study.tell(number, value, state=state, skip_if_finished=True)
+        del self._numbers[trial]
 
     def _add(self, trial: str, record: Record) -> None:
         arm, block = self.frozen.trials[trial]

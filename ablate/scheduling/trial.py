@@ -7,6 +7,7 @@ stop and left a checkpoint, with HELD when another process is already at this tr
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -20,8 +21,9 @@ from types import FrameType
 from typing import Any
 
 from ablate.records import Record, TrialPaths, read_json, write_json
+from ablate.scheduling import processes
 from ablate.scheduling.attempts import attempts, now
-from ablate.scheduling.executors import HELD, RESUMABLE
+from ablate.scheduling.executors.base import DISK_FULL, HELD, RESUMABLE
 from ablate.scheduling.heartbeat import Heartbeat
 from ablate.scheduling.lock import HeldError, Lock
 from ablate.streams import replica, streams
@@ -85,6 +87,7 @@ class Live:
 
 def main(folder: str | None = None, work: Work | None = None) -> int:
     """Run the trial of a folder; the exit status. `work` stands in for training and evaluating."""
+    processes.settle()
     paths = TrialPaths(Path(folder or sys.argv[1]))
     try:
         lock = Lock(paths.lock, slot=int(os.environ.get("ABLATE_SLOT", "0")))
@@ -109,11 +112,21 @@ def _run(paths: TrialPaths, work: Work) -> int:
         return RESUMABLE
     except Exception as error:  # noqa: BLE001  the one place: a failed trial is a record, never a gap
         traceback.print_exc()
+        if _disk_full(error):
+            return DISK_FULL
         outcome.state, outcome.reason = _failure(error)
         outcome.retry = not _ours(error)
+        if outcome.state == "out-of-memory":
+            outcome.retry = _can_halve(error, task, outcome)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the work is done; nothing is worth stopping for
     outcome.spent = outcome.spent or live.heart.state.get("spent") or {}
-    write_json(paths.record, _record(task, paths, outcome, started))
+    try:
+        write_json(paths.record, _record(task, paths, outcome, started))
+    except OSError as error:
+        traceback.print_exc()
+        if _disk_full(error):
+            return DISK_FULL
+        raise
     return 0
 
 
@@ -142,7 +155,11 @@ def _record(task: Mapping[str, Any], paths: TrialPaths, outcome: Outcome, starte
 def _failure(error: Exception) -> tuple[str, str]:
     """State and reason of what went wrong, for people: the message; for surprises also the place."""
     name, text = type(error).__name__, str(error)
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "not enough memory" in text:
+    if (
+        isinstance(error, MemoryError)
+        or name in ("OutOfMemoryError", "GpuMemoryError")
+        or "not enough memory" in text
+    ):
         return "out-of-memory", f"{name}: {text}"
     if name == "EvaluationError":
         return "evaluation-error", text
@@ -151,6 +168,24 @@ def _failure(error: Exception) -> tuple[str, str]:
     frames = traceback.extract_tb(error.__traceback__)
     where = "; ".join(f"{Path(f.filename).name}:{f.lineno} in {f.name}" for f in frames[-3:])
     return "failed", f"{name}: {text} (at {where})"
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _can_halve(error: Exception, task: Mapping[str, Any], outcome: Outcome) -> bool:
+    """Whether a smaller micro-batch may help: a GPU ran out of memory in training, for the first time."""
+    used = getattr(error, "micro_batch", None)
+    if used is None:
+        return False
+    outcome.chosen["train.micro_batch"] = used
+    return used > 1 and "micro_batch" not in task
 
 
 def _ours(error: Exception) -> bool:
@@ -198,6 +233,7 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
             checkpoint_seconds=float(task.get("checkpoint_seconds", 60.0)),
             replicate=int(task.get("replicate", 0)),
             occupied=time.monotonic() - _BORN,
+            micro_batch=task.get("micro_batch"),
         )
         outcome.state, outcome.reason = trained.state, trained.reason
         outcome.chosen = trained.chosen

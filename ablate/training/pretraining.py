@@ -70,6 +70,7 @@ def train(
     occupied: float = 0.0,
     peak_flops: float | None = None,
     replicate: int = 0,
+    micro_batch: int | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """Pretrain until the budget is spent, and measure the held-out loss.
@@ -77,11 +78,14 @@ def train(
     Goes on from the newest whole checkpoint below `paths.checkpoint`; when that one is finished, only the
     held-out loss is measured again. A budget of 0 gives the initialised model. `occupied` is what the process
     had used before. A `replicate` above 0 has weights and dropout of its own on the block's data and masks.
-    Raises CheckpointError for a checkpoint of another recipe, seed or corpus.
+    `micro_batch` replaces a larger one of the recipe or the checkpoint: the same batches in smaller parts.
+    Raises CheckpointError for a checkpoint of another recipe, seed or corpus; GpuMemoryError.
     """
     if threads:
         torch.set_num_threads(threads)
     run = _Run(recipe, seed, budget, data, paths, charge, occupied, now, device, peak_flops, replicate)
+    if micro_batch:
+        run.lessen(micro_batch)
     if run.resumed is not None and run.resumed.finished:
         run.attempts.finished(run.ledger.clock.charged)
     elif budget.amount <= 0:
@@ -93,8 +97,18 @@ def train(
             run.fit(tracker or Null(), on_progress or (lambda progress: None), checkpoint_seconds)
         except BaseException as error:
             run.attempts.end(f"{type(error).__name__}: {error}", run.ledger.clock.charged)
+            if isinstance(error, torch.OutOfMemoryError):
+                raise GpuMemoryError(str(error), run.micro_batch) from error
             raise
     return run.result()
+
+
+class GpuMemoryError(RuntimeError):
+    """A GPU ran out of memory; carries the micro-batch that was too large."""
+
+    def __init__(self, message: str, micro_batch: int | None) -> None:
+        super().__init__(f"with micro-batches of {micro_batch}: {message}")
+        self.micro_batch = micro_batch
 
 
 class _Run:
@@ -167,6 +181,17 @@ class _Run:
         self.metrics, self.cut = dict(found.state["metrics"]), found.state["cut"]
         self.micro_batch = found.state["micro_batch"]  # as before, wherever the trial goes on
         return found
+
+    def lessen(self, most: int) -> None:
+        """Micro-batches of at most `most` rows that make up the same batches."""
+        before, batch = self.micro_batch or self.recipe.train.batch, self.recipe.train.batch
+        if most >= before:
+            return
+        self.micro_batch = next(size for size in range(max(most, 1), 0, -1) if batch % size == 0)
+        self.warn(
+            f"the GPU ran out of memory: trains in micro-batches of {self.micro_batch} rows instead of "
+            f"{before}, with the same batch of {batch}"
+        )
 
     # --- training ----------------------------------------------------------------------------------------
 
@@ -283,7 +308,7 @@ class _Run:
             losses=self.losses,
             chosen=(
                 {"train.micro_batch": self.micro_batch}
-                if self.micro_batch is not None and self.recipe.train.micro_batch is None
+                if self.micro_batch is not None and self.micro_batch != self.recipe.train.micro_batch
                 else {}
             ),
             warnings=self.warnings,

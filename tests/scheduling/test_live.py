@@ -35,7 +35,7 @@ def test_the_table_shows_trial_arm_block_progress_speed_loss_and_eta(root: Path)
         "eta_seconds": 61,
     }
     write_json(trial.progress, beat)
-    job = AdoptedJob(Holder("here", 1, 0.0, {}), 0)
+    job = AdoptedJob(Holder("here", 1, 0.0, {}), 0, trial.lock)
     coordinator.running["b[odd]-0"] = _Running(job, coordinator._watch("b[odd]-0"))
     console = Console(file=io.StringIO(), width=140, force_terminal=True)
     screen = Screen(coordinator, Live(console=console))

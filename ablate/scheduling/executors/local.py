@@ -1,0 +1,175 @@
+"""`local`: one subprocess per trial on this machine, on a GPU of its own or on its share of the cores."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ablate.knobs import Config
+from ablate.records import TrialPaths
+from ablate.scheduling import RefusedError, processes
+from ablate.scheduling.executors.base import COMMAND, HELD, RESUMABLE, UNKNOWN, Executor, Job, Places
+from ablate.scheduling.lock import Holder, held, holder
+
+
+class LocalSpec(Config):
+    """Subprocesses of this machine."""
+
+    kind: Literal["local"] = "local"
+
+    def build(self, places: Places) -> LocalExecutor:
+        """One worker per GPU, or, without GPUs, one per four cores unless the study says otherwise."""
+        gpus = visible_gpus() if places.gpus_per_trial else []
+        workers = places.workers or len(gpus) or max(1, len(os.sched_getaffinity(0)) // 4)
+        return LocalExecutor(
+            workers, gpus=gpus, threads=places.threads, pin=places.pin, command=places.command
+        )
+
+
+@dataclass
+class LocalJob(Job):
+    """A child process, leader of its own session, so that Ctrl-C reaches the coordinator alone."""
+
+    process: subprocess.Popen[bytes]
+    slot: int
+    trial: Path
+
+    def poll(self) -> int | None:
+        if self.process.returncode is None and processes.ended(self.process.pid):
+            # Before it is reaped, so that the group is surely its own: nothing of it may outlive it.
+            processes.signal_group(self.process.pid, signal.SIGKILL)
+            if self.process.poll() not in (0, RESUMABLE, HELD):
+                processes.end_left(self.trial)
+        return self.process.poll()
+
+    def stop(self) -> None:
+        processes.signal_process(self.process.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        processes.signal_group(self.process.pid, signal.SIGKILL)
+
+    def memory(self) -> int | None:
+        return processes.memory(self.process.pid)
+
+
+@dataclass
+class AdoptedJob(Job):
+    """A trial of a coordinator that died: it lives for as long as somebody holds its lock."""
+
+    owner: Holder
+    slot: int
+    lock: Path
+
+    def poll(self) -> int | None:
+        if held(self.lock):
+            return None
+        if self.owner.here:
+            processes.end_left(self.lock.parent)
+        return UNKNOWN
+
+    def stop(self) -> None:
+        if self.owner.alive():
+            processes.signal_process(self.owner.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        if self.owner.alive():
+            processes.signal_group(self.owner.pid, signal.SIGKILL)
+
+    def memory(self) -> int | None:
+        return processes.memory(self.owner.pid) if self.owner.alive() else None
+
+
+@dataclass
+class LocalExecutor(Executor):
+    """One subprocess per trial, `workers` at once."""
+
+    workers: int
+    gpus: Sequence[str] = ()  # device ids as CUDA_VISIBLE_DEVICES spells them; empty: CPU
+    threads: int | None = None  # per trial; None: cores // workers
+    command: Sequence[str] = COMMAND
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    pin: bool = False  # each CPU trial to cores of its own
+
+    def __post_init__(self) -> None:
+        if self.gpus and self.workers > len(self.gpus):
+            raise RefusedError(
+                f"each trial needs a GPU of its own; {self.workers} workers were asked for and "
+                f"{len(self.gpus)} GPUs are visible; use --workers {len(self.gpus)}"
+            )
+
+    def submit(self, paths: TrialPaths, slot: int) -> Job:
+        with open(paths.log, "ab") as log:
+            process = subprocess.Popen(
+                [*self.command, str(paths.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment(slot, paths.root),
+                start_new_session=True,
+            )
+        return LocalJob(process, slot, paths.root)
+
+    def adopt(self, paths: TrialPaths) -> Job | None:
+        return adopt(paths)
+
+    def describe(self) -> str:
+        return f"{len(self.gpus)} GPUs" if self.gpus else f"CPU, {self.threads_each} threads each"
+
+    @property
+    def threads_each(self) -> int:  # type: ignore[override]
+        """Compute threads of one trial: its share of the cores this process may use."""
+        share = self.threads or max(1, len(os.sched_getaffinity(0)) // self.workers)
+        asked = self.environment.get("OMP_NUM_THREADS", "")
+        return min(share, int(asked)) if asked.isdigit() and int(asked) > 0 else share
+
+    def cores(self, slot: int) -> list[int]:
+        """The cores of a slot; none when trials share them anyway or one has the machine to itself."""
+        free, each = sorted(os.sched_getaffinity(0)), self.threads_each
+        if not self.pin or self.gpus or self.workers == 1 or self.workers * each > len(free):
+            return []
+        return free[slot * each : (slot + 1) * each]
+
+    def _environment(self, slot: int, trial: Path = Path()) -> dict[str, str]:
+        changes = {**threads_environment(self.threads_each), "ABLATE_SLOT": str(slot)}
+        changes["CUDA_VISIBLE_DEVICES"] = self.gpus[slot] if self.gpus else ""
+        mine = processes.environment_for(trial, cores=self.cores(slot))
+        return {**self.environment, **changes, **mine}
+
+
+def adopt(paths: TrialPaths) -> AdoptedJob | None:
+    """The job of whoever holds a trial's lock; None, and nothing left of it, when nobody does."""
+    while held(paths.lock):
+        owner = holder(paths.lock)
+        if owner is not None:
+            return AdoptedJob(owner, int(owner.extra.get("slot", 0)), paths.lock)
+        time.sleep(0.01)  # between taking the lock and writing its name a process is anonymous
+    owner = holder(paths.lock)
+    if owner is not None and owner.here:  # it died with its coordinator; its children may not have
+        processes.end_left(paths.root)
+    return None
+
+
+def threads_environment(threads: int) -> dict[str, str]:
+    """Compute threads of a trial process, for every library that starts some."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        # Spinning threads of one trial would steal the cores of the next: 2x slower when oversubscribed.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def visible_gpus() -> list[str]:
+    """Device ids that trials may use, without starting CUDA: the environment's list, or the driver's."""
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is not None:
+        return [d for d in asked.split(",") if d.strip() and d.strip() != "-1"]
+    devices = [p for p in Path("/dev").glob("nvidia*") if p.name.removeprefix("nvidia").isdigit()]
+    return [str(i) for i in range(len(devices))]
