@@ -1,10 +1,31 @@
 """From records to findings: pure, without torch, in about half a second."""
 
 from ablate.analysis.assemble import analyze
-from ablate.analysis.findings import ArmFindings, Contrast, Findings, Outcome, TrialSummary, Value, Verdict
+from ablate.analysis.findings import (
+    ArmFindings,
+    BestOfK,
+    Check,
+    Contrast,
+    Curvature,
+    Findings,
+    Importance,
+    Interactions,
+    Mechanism,
+    Nested,
+    Outcome,
+    Pairing,
+    TaskEffect,
+    Term,
+    TrialSummary,
+    Unpaired,
+    Value,
+    Verdict,
+)  # fmt: skip
 from ablate.analysis.paired import Effect, Equivalence
 
 __all__ = [
-    "ArmFindings", "Contrast", "Effect", "Equivalence", "Findings", "Outcome", "TrialSummary", "Value",
+    "ArmFindings", "BestOfK", "Check", "Contrast", "Curvature", "Effect", "Equivalence", "Findings",
+    "Importance", "Interactions", "Mechanism", "Nested", "Outcome", "Pairing", "TaskEffect", "Term",
+    "TrialSummary", "Unpaired", "Value",
     "Verdict", "analyze",
 ]  # fmt: skip

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from ablate.analysis.paired import Effect, Equivalence
+from ablate.analysis.sequential import Progress
 
 Verdict = Literal["helps", "hurts", "equivalent", "inconclusive"]
+Correction = Literal["holm", "benjamini-hochberg", "none"]
+Answer = Literal["ruled out", "not ruled out", "applies", "not checked"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,148 @@ class TrialSummary:
 
 
 @dataclass(frozen=True)
+class TaskEffect:
+    """An effect on one task from saved predictions: what would hold for new seeds *and* new examples."""
+
+    metric: str  # family/name
+    score: str  # accuracy, mcc, f1, …
+    method: Literal["seed x item", "multi-bootstrap", "none"]
+    seeds: int  # blocks with predictions of both arms
+    items: int
+    finetuning_seeds: int  # averaged within each block
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    p: float | None = None
+    df: float | None = None  # Satterthwaite; None for a bootstrap
+    sd_seed: float | None = None  # components of the difference, in points
+    sd_item: float | None = None
+    sd_residual: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Where the noise of a task's difference comes from: pretraining or fine-tuning seeds."""
+
+    metric: str
+    blocks: int
+    finetuning_seeds: int
+    sd_pretraining: float  # of the true difference between blocks, fine-tuning noise taken out
+    sd_finetuning: float  # of one fine-tuning seed within a block
+    share_finetuning: float  # of the variance of a block's mean; what more fine-tuning seeds could remove
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """A wall-clock effect on the training loss, split: effect at equal tokens + what speed bought.
+
+    `equal_time` = `equal_tokens` + `speed`, block by block: all three are paired effects in the loss's unit.
+    """
+
+    metric: str
+    seconds: float  # charged, where equal time is read off
+    tokens: float  # mean over blocks of the fewer tokens of each pair, where equal tokens is read off
+    tokens_ratio: float  # arm / reference at equal time
+    equal_time: Effect
+    equal_tokens: Effect
+    speed: Effect
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """Arm against reference with blocks that have nothing in common: Welch's t, Dunnett's p over all arms."""
+
+    n: tuple[int, int]  # arm, reference
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    p: float | None = None  # Welch
+    df: float | None = None
+    dunnett_p: float | None = None  # simultaneous over all arms with this reference; assumes equal spreads
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rival explanation of a result, and what the program found when it looked."""
+
+    name: str
+    answer: Answer
+    text: str
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Whether the loss was still falling when the budget ended: nats per doubling of the training."""
+
+    last_doubling: float | None  # mean over trials of loss(end/2) − loss(end)
+    falling: bool | None  # more than twice its standard error above 0, and above 1 % of the loss
+    trials: int = 0
+
+
+@dataclass(frozen=True)
+class Term:
+    """One coded term of a factorial model: effect per full change of its factors (high − low)."""
+
+    name: str
+    factors: tuple[str, ...]
+    levels: tuple[str, ...]  # the level of each factor that the term stands for, against the reference level
+    estimate: float
+    low: float
+    high: float
+    p: float
+    adjusted_p: float  # Holm over main effects and interactions apart
+    aliases: tuple[str, ...] = ()  # terms that this design cannot tell from it
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Main effects and interactions of a factorial study, from one model over all trials."""
+
+    model: Literal["mixedlm", "ols"]
+    formula: str
+    n: int  # trials
+    df: float
+    terms: tuple[Term, ...]
+    sd_block: float | None = None
+    sd_residual: float | None = None
+    aliased: tuple[str, ...] = ()  # chains of terms that share a column
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Share of a search's spread in the outcome that a knob accounts for; never from one-factor data."""
+
+    knob: str
+    share: float
+    method: str
+
+
+@dataclass(frozen=True)
+class BestOfK:
+    """Expected best score of k trials drawn without replacement from those that were run (exact)."""
+
+    name: str  # the search, or the arm that was tuned
+    trials: int
+    k: tuple[int, ...]
+    expected: tuple[float, ...]
+    sd: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What sharing blocks bought: correlation of the pairs over all contrasts."""
+
+    correlation: float  # mean over contrasts (Fisher z)
+    contrasts: int
+    variance_ratio: float  # var(difference) ÷ (var(arm) + var(reference)): 1 bought nothing, 0.2 fivefold
+
+
+@dataclass(frozen=True)
 class Contrast:
     """An arm against its reference on the outcome, and the verdict."""
 
@@ -66,6 +211,14 @@ class Contrast:
     intention_to_treat: Effect | None = None
     imputed: int = 0  # blocks that entered it as the worst observed score
     secondary: Mapping[str, Effect] = field(default_factory=dict)
+    correction: Correction = "holm"
+    sequential: Progress | None = None  # a study whose blocks were added by a stopping rule
+    unpaired: Unpaired | None = None
+    tasks: Mapping[str, TaskEffect] = field(default_factory=dict)  # metric → from saved predictions
+    nested: Mapping[str, Nested] = field(default_factory=dict)
+    mechanism: Mechanism | None = None
+    checks: tuple[Check, ...] = ()  # rival explanations
+    post_hoc: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +237,9 @@ class ArmFindings:
     trials: tuple[TrialSummary, ...]
     contrast: Contrast | None = None
     standing: Literal["best", "equivalent to the best", ""] = ""
+    levels: Mapping[str, str] = field(default_factory=dict)  # factor → level, of factorial designs
+    phase: str = "confirm"  # screen, tune, confirm
+    curvature: Curvature | None = None
 
     @property
     def lost(self) -> int:
@@ -143,6 +299,12 @@ class Findings:
     notes: tuple[str, ...] = ()
     post_hoc: tuple[str, ...] = ()
     claims: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # knob → {meaning, paper}
+    paired: bool = True  # false: the blocks of different arms have nothing in common
+    elastic: Mapping[str, Any] = field(default_factory=dict)  # {min, max, until}: the stopping rule
+    pairing: Pairing | None = None
+    interactions: Interactions | None = None
+    importance: tuple[Importance, ...] = ()
+    best_of_k: tuple[BestOfK, ...] = ()
 
     def arm(self, name: str) -> ArmFindings:
         """The arm of that name. Raises KeyError naming the arms."""
