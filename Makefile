@@ -18,7 +18,7 @@ setup: $(VENV)/.installed  ## create .venv and install the tested set (constrain
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,wandb,quantization,optimizers,ray,slurm,postgres,dashboard]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,wandb,quantization,optimizers,ray,slurm,postgres,dashboard,cleaning]'
 	@touch $@
 
 study: setup  ## run or resume STUDY (default: studies/quickstart.yaml), then print its table

@@ -123,6 +123,8 @@ ELSEWHERE: dict[str, str] = {
     "train.precision=tf32": "needs tensor cores; tests/model/test_precision.py",
     "train.compile=true": "takes half a minute a time; tests/model/test_conformance.py",
 }
+# Knobs that are tried on documents, where a level shows without training: tests/data/cleaning/test_knobs.py
+ON_DOCUMENTS = "data.cleaning."
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def every_level() -> dict[str, Pair]:
     """Name of the level → the level beside its sibling, for every knob of a recipe."""
     found: dict[str, Pair] = {}
     for knob in knobs(Recipe):
-        if knob.name in ELSEWHERE:
+        if knob.name in ELSEWHERE or knob.name.startswith(ON_DOCUMENTS):
             continue
         base = replace(tiny(), {**_conditions(knob), **_context(knob)})
         present = get(base, knob.path)
