@@ -31,6 +31,8 @@ data_app = typer.Typer(
     help="Prepare the text that trials train on.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(data_app, name="data")
+bench_app = typer.Typer(help="How fast this machine is.", rich_markup_mode=None)
+app.add_typer(bench_app, name="bench")
 
 
 class Shape(StrEnum):
@@ -248,6 +250,38 @@ def export(
     from ablate.export import export as write
 
     print(write(checkpoint, folder))
+
+
+@bench_app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
+    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
+    micro_batch: Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")] = None,
+    vocabulary: Annotated[int | None, typer.Option(min=64, help="default: the recipe's")] = None,
+    compiled: Annotated[bool | None, typer.Option(help="default: both are measured")] = None,
+    peers: Annotated[bool, typer.Option(help="transformers' encoders of the same size beside it")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="on a CPU")] = 1,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="per round")] = 2,
+    out: Annotated[Path | None, typer.Option(help="a folder for bench.json, bench.md and bench.svg")] = None,
+    form: Format = Shape.text,
+) -> None:
+    """Training speed of a recipe: tokens/s, share of the matrix product, where a step's time goes."""
+    if context.invoked_subcommand is not None:
+        return
+    from ablate.bench import show, training
+    from ablate.scheduling.steps import find_recipe
+
+    report = training.bench(
+        find_recipe(recipe), recipe, device=device, rows=micro_batch, vocabulary=vocabulary, threads=threads,
+        rounds=rounds, steps=steps, with_peers=peers, compiled=compiled, precision=precision,
+        tell=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    if out is not None:
+        show.write(report, out)
+    _json(report.to_dict()) if form is Shape.json else _show(show.terminal(report), width=200)
 
 
 def _json(value: Any) -> None:
