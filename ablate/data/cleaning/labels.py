@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import requests
 
 TRIES = 4  # of a request that the endpoint could not answer for now
+PAUSE = 0.5  # seconds before the second try; four times as long before each further one
 AT_ONCE = 8  # requests
 TIMEOUT = 60.0  # seconds
 
@@ -215,7 +216,7 @@ class Endpoint(Config):
         address, told = f"{self.url.rstrip('/')}/chat/completions", ""
         for attempt in range(TRIES):
             if attempt:
-                time.sleep(0.5 * 4 ** (attempt - 1))  # 0.5, 2 and 8 seconds
+                time.sleep(PAUSE * 4 ** (attempt - 1))
             try:
                 response = client.post(address, json=body, timeout=TIMEOUT)
             except requests.RequestException as error:

@@ -15,7 +15,7 @@ from ablate.knobs import Knob
 
 
 class Windows(NamedTuple):
-    """Every window of a batch: `length` bytes from the start of a word, inside one document."""
+    """Every window of a batch: `length` bytes that begin or end with a word, inside one document."""
 
     document: np.ndarray  # [windows] index into the batch
     at: np.ndarray  # [windows] first byte in the document
@@ -25,10 +25,10 @@ class Windows(NamedTuple):
 class ExactSubstrings(Stage):
     """Cuts passages of at least `length` bytes that occur before, after Lee et al. 2022 (arXiv:2107.06499).
 
-    Passages are compared byte for byte from the starts of words on, so whole words go and no repeated
-    passage of `length` bytes and a word escapes; where no blanks part words, only whole lines are compared.
+    Passages are compared byte for byte where words begin and where they end: whole words go, and no repeated
+    run of words of `length` bytes escapes. Where no blanks part words, only the ends of lines are compared.
     Of all copies the one stays whose document's id hashes lowest, of copies in one document the first. Sorted
-    runs on disk take the place of a suffix array: 21 bytes a word there, some hundred MB in memory.
+    runs on disk take the place of a suffix array: 42 bytes a word there, some hundred MB in memory.
     """
 
     kind: Literal["exact-substrings"] = "exact-substrings"
@@ -40,7 +40,7 @@ class ExactSubstrings(Stage):
             1000,
             log=True,
             paper="4.4: thresholds 50, 75, 100; deduplication does not help downstream",
-            cost="reads the corpus once more; 21 bytes of disk per word while it runs",
+            cost="reads the corpus once more; 42 bytes of disk per word while it runs",
         ),
     ] = 75
 
@@ -57,12 +57,14 @@ class ExactSubstrings(Stage):
         texts = [document.text.encode(errors="replace") for document in documents]
         data = np.frombuffer(b"\n".join([*texts, b""]), np.uint8)
         ends = np.cumsum([len(text) + 1 for text in texts]) - 1  # of each document's own bytes
-        blank = data <= 32
-        start = np.flatnonzero(~blank & np.concatenate([[True], blank[:-1]]))
+        blank = np.concatenate([[True], data <= 32])  # blank[i + 1]: byte i
+        begins = np.flatnonzero(blank[:-1] & ~blank[1:])
+        closes = np.flatnonzero(~blank[:-1] & blank[1:]) - self.length
+        start = np.union1d(begins, closes[closes >= 0])
         document = np.searchsorted(ends, start, side="right")
-        inside = start + self.length <= ends[document]
-        start, document = start[inside], document[inside]
         first = np.concatenate([[0], ends[:-1] + 1])
+        inside = (start >= first[document]) & (start + self.length <= ends[document])
+        start, document = start[inside], document[inside]
         return Windows(document, start - first[document], Hashed(data)(start, start + self.length))
 
     def scan(self, shard: Iterable[Document], scratch: Path) -> list[str]:
