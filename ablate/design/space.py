@@ -17,7 +17,6 @@ from ablate.knobs import (
     get,
     knobs,
     plain,
-    qualified,
     replace,
     searchable,
     show,
@@ -146,8 +145,7 @@ class _Fixed:
         value = self._value(name)
         path, domain = self.paths[name], self.space.get(self.paths[name])
         if isinstance(domain, Choice):
-            fit = [plain(level) for level in domain.levels if _same(self.recipe, path, level)]
-            value = fit[0] if fit else value
+            value = _level(self.recipe, path, domain, value)
         elif hasattr(value, "kind"):
             value = value.kind
         if value not in choices:
@@ -178,11 +176,17 @@ class OutsideError(ValueError):
     """A recipe that the space does not contain."""
 
 
-def _same(recipe: Recipe, path: str, level: Any) -> bool:
-    try:
-        return replace(recipe, {path: level}) == recipe
-    except (ValidationError, UnknownKnobError):
-        return False
+def _level(recipe: Recipe, path: str, domain: Choice, value: Any) -> Any:
+    """The listed level that the recipe has: exactly, or by the name of its variant, whose own settings may
+    be searched too."""
+    for level in domain.levels:
+        try:
+            if replace(recipe, {path: level}) == recipe:
+                return plain(level)
+        except (ValidationError, UnknownKnobError):
+            continue
+    kind = getattr(value, "kind", None)
+    return kind if kind is not None and kind in domain.levels else value
 
 
 def parameters_in(space: Space, recipe: Recipe, base: Recipe) -> dict[str, Any]:
@@ -259,8 +263,3 @@ def grid(space: Space, base: Recipe) -> Iterator[dict[str, Any]]:
 def endless(space: Space) -> list[str]:
     """The paths that a grid cannot enumerate: ranges of floats."""
     return [path for path, d in space.items() if isinstance(d, Number) and not d.integer]
-
-
-def names_in(space: Space, recipe: Recipe) -> dict[str, str]:
-    """Qualified name of every searched knob that the recipe has → its path."""
-    return {qualified(recipe, path): path for path in space}

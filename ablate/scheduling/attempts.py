@@ -15,7 +15,16 @@ from ablate.records.store import RecordError, read_record
 
 # A diverged run diverges again under the same seed; a hang needs a person. A GPU that ran out of memory
 # is tried once more with half the micro-batch; where that cannot help, the record says so (`retry`).
-RETRIES = {"lost": 2, "failed": 2, "evaluation-error": 1, "diverged": 0, "out-of-memory": 1, "timeout": 0}
+RETRIES = {
+    "lost": 2,
+    "failed": 2,
+    "evaluation-error": 1,
+    "diverged": 0,
+    "out-of-memory": 1,
+    "timeout": 0,
+    "pruned": 0,
+}
+ENDED_WELL = ("complete", "pruned")  # pruned: a search ended it because others did better
 
 INTERRUPTED = "interrupted"  # stopped on request, or its coordinator died with it: not the trial's fault
 
@@ -78,7 +87,7 @@ def standing(paths: TrialPaths, *, again: bool = False) -> Standing:
     record = valid_record(paths)
     if record is None:
         return Standing("open")
-    if record.state == "complete":
+    if record.state in ENDED_WELL:
         return Standing("complete", record)
     failures = max(1, failed(paths, record.state))
     if failures <= allowed(record) or (again and record.state != "diverged"):

@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from ablate.budget import Budget
 from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, read_json, write_json
 from ablate.records.store import RecordError
 from ablate.scheduling import StorageLostError, attempts
-from ablate.scheduling.attempts import INTERRUPTED, RETRIES, Standing, standing
+from ablate.scheduling.attempts import ENDED_WELL, INTERRUPTED, RETRIES, Standing, standing
 from ablate.scheduling.executors.base import DISK_FULL, HELD, OVER_MEMORY, RESUMABLE, UNKNOWN, Executor, Job
 from ablate.scheduling.watchdog import Limits, Outage, Watch, over_memory, progress_of
 from ablate.streams import streams
@@ -30,10 +30,14 @@ from ablate.streams import streams
 class Trials(Protocol):
     """What the coordinator needs of the storage."""
 
+    @property
+    def frozen(self) -> FrozenStudy: ...  # with what was added since the start
+
     def sync(self, standings: dict[str, Standing]) -> None: ...
     def next(self) -> str | None: ...
     def claim(self, trial: str) -> None: ...
     def tell(self, trial: str, record: Record) -> None: ...
+    def prunes(self, trial: str, progress: Callable[[], Mapping[str, Any]]) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Coordinator:
             self.on_tick()
 
     def _standings(self) -> dict[str, Standing]:
+        self._refresh()
         standings = {t: standing(self.paths.trial(t), again=self.again) for t in self.frozen.trials}
         self._failed = {t for t, found in standings.items() if found.verdict == "failed"}
         return standings
@@ -170,10 +175,22 @@ class Coordinator:
         for slot in range(self.executor.workers):
             if slot in taken or len(self.running) >= self.executor.workers:
                 continue
-            trial = self._retry.pop(0) if self._retry else self.queue.next()
+            trial = self._retry.pop(0) if self._retry else self._next()
             if trial is None:
                 break
             self._start(trial, slot)
+
+    def _next(self) -> str | None:
+        """The queue's next trial; it may belong to an arm that was added just now."""
+        trial = self.queue.next()
+        self._refresh()
+        return trial
+
+    def _refresh(self) -> None:
+        """See what the queue added to the study."""
+        if self.queue.frozen is not self.frozen:
+            self.frozen = self.queue.frozen
+            self._arms = {arm.name: arm for arm in self.frozen.arms}
 
     def _start(self, trial: str, slot: int) -> None:
         paths = self.paths.trial(trial)
@@ -236,17 +253,20 @@ class Coordinator:
                 del self.running[trial]
                 self._ended(trial, entry, status)
             elif entry.ending is None and not entry.job.waiting:
-                entry.ending = self._verdict(entry, tick)
+                entry.ending = self._verdict(trial, entry, tick)
                 if entry.ending:
                     entry.job.kill()
 
-    def _verdict(self, entry: _Running, tick: float) -> tuple[str, str] | None:
+    def _verdict(self, trial: str, entry: _Running, tick: float) -> tuple[str, str] | None:
         """Why a trial must end now, as a state and a reason, or None."""
         reason = entry.watch.verdict(tick)
         if reason:
             return "timeout", reason
         reason = entry.watch.over_memory(entry.job.memory, tick)
-        return ("out-of-memory", reason) if reason else None
+        if reason:
+            return "out-of-memory", reason
+        reason = self.queue.prunes(trial, lambda: progress_of(self.paths.trial(trial)))
+        return ("pruned", reason) if reason else None
 
     def _ended(self, trial: str, entry: _Running, status: int) -> None:
         paths = self.paths.trial(trial)
@@ -292,7 +312,7 @@ class Coordinator:
         return "lost", f"the process {_how(status)} and left no record{_last_words(paths)}"
 
     def _close(self, trial: str, record: Record) -> None:
-        if record.state != "complete":
+        if record.state not in ENDED_WELL:
             self._failed.add(trial)
         try:
             self.queue.tell(trial, record)

@@ -31,7 +31,9 @@ class View(Protocol):
 
 def mark(state: str) -> str:
     """A state in its colour; failures are red."""
-    return MARKS.get(state) or (f"[dim]{state}[/]" if state in ("waiting", "stopped") else f"[red]{state}[/]")
+    return MARKS.get(state) or (
+        f"[dim]{state}[/]" if state in ("waiting", "stopped", "pruned") else f"[red]{state}[/]"
+    )
 
 
 def duration(seconds: float | None) -> str:

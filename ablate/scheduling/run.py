@@ -9,11 +9,21 @@ import hashlib
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ablate.records import FrozenStudy, StudyPaths, read_study, write_json
+from ablate.records import (
+    FrozenStudy,
+    Record,
+    StudyPaths,
+    frozen_study,
+    grown,
+    read_growth,
+    read_study,
+    write_growth,
+    write_json,
+)
 from ablate.records.store import RecordError
 from ablate.scheduling import RefusedError, attempts
 from ablate.scheduling.attempts import standing
@@ -22,6 +32,8 @@ from ablate.scheduling.lock import HeldError, Lock
 if TYPE_CHECKING:
     from ablate.scheduling.executors import LocalExecutor
     from ablate.study import Study
+
+DONE = "done"  # the last line of `grown.jsonl`: nothing will be added
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 LEAST_FREE = 512 * 2**20  # bytes: a small study's data, checkpoints and records
@@ -32,17 +44,19 @@ def run_study(study_file: Path, runs: Path, workers: int | None = None, *, again
     done = finished(study_file, runs, again=again)
     if done is not None:
         say(f"{done.name}: every trial is done, nothing to start")
-        return conclude(runs / done.name, done)
+        return conclude(runs / done.name)
     from ablate.study import Study  # loads the recipe types, and with them torch
 
     study = Study.load(study_file)
     root = runs / study.name
     check_disk(runs)
+    adopt_renamed(study, runs)
     with coordinator_lock(root) as lock:
         frozen = freeze(study, root)
-        code = _coordinate(frozen, study, root, workers, again, lock)
-        frozen = with_scale(frozen, root) if code == OK else frozen
-    return conclude(root, frozen) if code == OK else code
+        code = _coordinate(grown(frozen, read_growth(root)), study, root, workers, again, lock)
+        if code == OK:
+            with_scale(frozen, root)
+    return conclude(root) if code == OK else code
 
 
 def finished(study_file: Path, runs: Path, *, again: bool = False) -> FrozenStudy | None:
@@ -57,6 +71,8 @@ def finished(study_file: Path, runs: Path, *, again: bool = False) -> FrozenStud
     if getattr(frozen, "source_sha256", None) != hashlib.sha256(text).hexdigest():
         return None
     paths = StudyPaths(runs / str(name))
+    if (frozen.searches or frozen.elastic) and not any(g.why == DONE for g in read_growth(paths.root)[-1:]):
+        return None  # it would go on adding trials
     if any(not standing(paths.trial(t), again=again).final for t in frozen.trials):
         return None
     return frozen
@@ -87,22 +103,68 @@ def coordinator_lock(root: Path) -> Lock:
 
 
 def freeze(study: Study, root: Path) -> FrozenStudy:
-    """Write `study.json`, or amend the one that is there after an edit of the file, telling what changed."""
+    """Write `study.json`, or amend the one that is there after an edit of the file, telling what changed.
+
+    Without what was added while the study ran; of that, what the edited study does not ask for any more is
+    left out of `grown.jsonl`.
+    """
     from ablate import design
 
     paths = StudyPaths(root)
-    new = design.freeze(study, created=attempts.now())
-    told: list[str] = []
+    priors, told = prior_points(study)
+    new = design.freeze(study, created=attempts.now(), priors=priors)
     if paths.study.exists():
         has_data = any(paths.trials.glob("*/record.json"))
-        old = read_study(root)
-        new, told = design.revise(old, new, has_data=has_data)
+        old, additions = frozen_study(root), read_growth(root)
+        new, changed = design.revise(old, new, has_data=has_data)
         if new == old:
             return old
+        kept, left_out = design.regrow(old, new, additions)
+        told += changed + left_out
+        write_growth(root, kept)
     write_json(paths.study, new)
     for line in told:
         say(f"{study.name}: {line}")
     return new
+
+
+def prior_points(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
+    """Records of earlier studies as points that a search starts from."""
+    from ablate.design.checks import prior_root
+    from ablate.design.searches import prior_points as points_of
+    from ablate.records import load_records
+
+    records = [r for folder in study.file.design.prior for r in load_records(prior_root(study, folder))[0]]
+    return points_of(study, [record.model_dump() for record in records]) if records else ([], [])
+
+
+def adopt_renamed(study: Study, runs: Path) -> None:
+    """A study whose `name:` or file was changed keeps its folder's trials: the folder takes the new name.
+
+    It is the same study when it comes from the same file, or from a file that is gone, and asks for trials
+    that are there.
+    """
+    from ablate import design
+
+    root = runs / study.name
+    if StudyPaths(root).study.exists():
+        return
+    new = design.freeze(study, created="")
+    for path in sorted(runs.glob("*/study.json")):
+        try:
+            old = read_study(path.parent)
+        except RecordError:
+            continue
+        there = study.path.with_name(old.source)
+        same = old.source == study.path.name or not there.exists()
+        shared = new.trials.keys() & old.trials.keys() or (new.searches and new.searches == old.searches)
+        if same and old.source and shared:
+            with coordinator_lock(path.parent):
+                if root.exists():
+                    continue
+                path.parent.rename(root)
+            say(f"{study.name}: {path.parent} is this study under its old name; it is {root} now")
+            return
 
 
 def _coordinate(
@@ -110,12 +172,13 @@ def _coordinate(
 ) -> int:
     from ablate.recipe import Recipe
     from ablate.scheduling.coordinator import Coordinator, stop_on_signals
+    from ablate.scheduling.growing import make_queue
     from ablate.scheduling.live import showing
-    from ablate.scheduling.storage import Queue, sqlite
+    from ablate.scheduling.storage import sqlite
     from ablate.scheduling.watchdog import Limits
 
     run = study.file.run
-    queue = Queue(frozen, run.storage or sqlite(StudyPaths(root).storage), Recipe, root=root)
+    queue = make_queue(frozen, root, run.storage or sqlite(StudyPaths(root).storage), Recipe)
     executor = run.executor.build(run.places(workers))
     task = {"threads": executor.threads_each, "checkpoint_seconds": run.checkpoint_seconds}
     limits = Limits(memory_bytes=run.places().memory_bytes)
@@ -162,7 +225,7 @@ def with_scale(frozen: FrozenStudy, root: Path) -> FrozenStudy:
     return frozen
 
 
-def conclude(root: Path, frozen: FrozenStudy) -> int:
+def conclude(root: Path) -> int:
     """Write the report, print the table on standard output and where the pages are; the exit code."""
     from rich.console import Console
 
@@ -170,16 +233,26 @@ def conclude(root: Path, frozen: FrozenStudy) -> int:
     from ablate.records import load_records
     from ablate.report import render_terminal, write_report
 
+    frozen = read_study(root)
     records, damage = load_records(root)
     findings = analyze(frozen, records, damage)
     page = write_report(root)
     # A pipe or a log file has no width of its own; rich would squeeze the table into 80 columns.
     Console(width=None if sys.stdout.isatty() else 120).print(render_terminal(findings))
     print(f"report: {page}")
+    _tell_saved(frozen, records)
     bad = [t for t in frozen.trials if standing(StudyPaths(root).trial(t)).verdict == "failed"]
     if bad:
         say(f"{len(bad)} of {len(frozen.trials)} trials failed for good; reasons: ablate status {root}")
     return FAILED if bad else OK
+
+
+def _tell_saved(frozen: FrozenStudy, records: list[Record]) -> None:
+    from ablate.scheduling.spared import spared
+
+    found = spared(frozen, records)
+    if found is not None:
+        say(f"{frozen.name}: {found}")
 
 
 def say(line: str) -> None:

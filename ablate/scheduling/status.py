@@ -59,7 +59,7 @@ class StudyStatus:
 
     @property
     def failed(self) -> list[TrialStatus]:
-        return [t for t in self.trials if t.state not in (WAITING, RUNNING, PAUSED, "complete")]
+        return [t for t in self.trials if t.state not in (WAITING, RUNNING, PAUSED, "complete", "pruned")]
 
     def spent(self, key: str) -> float:
         """Seconds, occupied, tokens, steps or flops of all trials together."""

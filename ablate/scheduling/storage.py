@@ -2,13 +2,13 @@
 
 Several processes that pop from Optuna's SQLite start the same trial twice (measured: 30 of 118 starts); one
 writer cannot. What a trial *is* comes from `study.json`; its parameters are recorded here for browsing
-(`optuna-dashboard`) and for samplers. Beside `connection` this is the only module that imports optuna.
+(`optuna-dashboard`) and for samplers. Only `connection`, `search` and this module import optuna.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Queue:
             sampler=optuna.samplers.RandomSampler(seed=0),  # never draws: every arm is enumerated
         )
         self._claim = Claim(self.storage, frozen, root or Path())
+        self._recipe = recipe
         self._levels = _levels(frozen, recipe) if recipe else {}
         self._numbers: dict[str, int] = {}  # trial id → number of its running Optuna trial
         self._ready: list[
@@ -108,6 +109,20 @@ class Queue:
             self._ready.append(trial)
         else:
             self._waiting += 1
+
+    @answering
+    def extend(self, frozen: FrozenStudy, trials: Iterable[str]) -> None:
+        """Take up trials that were added to the study."""
+        self.frozen = frozen
+        if self._recipe:
+            self._levels = _levels(frozen, self._recipe)
+        for trial in trials:
+            self._enqueue(trial)
+            self._waiting += 1
+
+    def prunes(self, trial: str, progress: Callable[[], Mapping[str, Any]]) -> str:
+        """Listed trials run to the end of their budget."""
+        return ""
 
     @answering
     def next(self) -> str | None:
@@ -199,12 +214,12 @@ def _levels(frozen: FrozenStudy, recipe: type[Config]) -> dict[str, Levels]:
     domains = {info.name: info.domain for info in knobs(recipe)}
     variants = {path for path, info in infos.items() if isinstance(info.domain, Variants)}
     varied: set[str] = set()
-    for path in {path for arm in frozen.arms for path in arm.changes}:
+    for path in {path for arm in frozen.arms if arm.search is None for path in arm.changes}:
         parents = (path.rsplit(".", n)[0] for n in range(path.count("."), -1, -1))
         # A setting of a variant is recorded with the variant it belongs to.
         varied |= {next((p for p in parents if p in variants), path)} & infos.keys()
     found: dict[str, Levels] = {}
-    for arm in frozen.arms:
+    for arm in (a for a in frozen.arms if a.search is None):
         drawn = parameters(recipe.model_validate(arm.recipe), sorted(varied))
         found[arm.name] = {n: (domains[n], v) for n, v in drawn.items() if _recordable(domains[n], v)}
     return found
