@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ablate.analysis import metrics as names
 from ablate.analysis import power
+from ablate.analysis.compared import compared
 from ablate.analysis.findings import ArmFindings, Contrast, Findings, Outcome
 from ablate.analysis.multiplicity import holm
 from ablate.analysis.observed import Observed, observe, value
@@ -23,7 +24,8 @@ from ablate.records import Damage, FrozenArm, FrozenStudy, Record
 def analyze(study: FrozenStudy, records: Sequence[Record], damage: Sequence[Damage] = ()) -> Findings:
     """Findings of a study at any stage of completion, by the rules fixed in `study.json`."""
     outcome = read_outcome(study)
-    observed = observe(study, records)
+    study, kept = compared(study, records)
+    observed = observe(study, kept)
     baseline = study.arms[0]
     contrasts = _contrasts(study, observed, outcome)
     scores = {arm.name: observed.metric(arm.name, outcome.metric) for arm in study.arms}

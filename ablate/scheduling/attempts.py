@@ -97,7 +97,7 @@ def standing(paths: TrialPaths, *, again: bool = False) -> Standing:
 
 def allowed(record: Record) -> int:
     """How often a trial that failed like this is tried again."""
-    return RETRIES[record.state] if record.retry else 0
+    return RETRIES.get(record.state, 0) if record.retry else 0
 
 
 def failed(paths: TrialPaths, state: str) -> int:

@@ -283,7 +283,7 @@ class Coordinator:
             self._tell(trial, INTERRUPTED, reason)
             self._retry.append(trial)
         elif state != "complete" and attempts.failed(paths, state) <= (
-            attempts.allowed(record) if record else 0 if state == "out-of-memory" else RETRIES[state]
+            attempts.allowed(record) if record else 0 if state == "out-of-memory" else RETRIES.get(state, 0)
         ):
             self._tell(trial, "retrying", f"{state}: {reason}")
             self._retry.append(trial)
