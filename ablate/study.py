@@ -59,6 +59,7 @@ class RunSpec(Config):
     pin: bool = True  # CPU trials that run side by side, each to cores of its own
     storage: str | None = None  # None: SQLite below the run folder; or an SQLAlchemy URL
     checkpoint_seconds: float = Field(60.0, gt=0)
+    peak_flops: float | None = Field(None, gt=0)  # what MFU is a share of; None: a product, measured
     rate_per_hour: float | None = Field(None, ge=0)  # money per device-hour, for `plan` and the report
     watts: float | None = Field(None, ge=0)  # drawn per device, for the energy that `plan` states
 

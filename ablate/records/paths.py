@@ -56,6 +56,11 @@ class TrialPaths:
         return self.root / "curve.parquet"
 
     @property
+    def live(self) -> Path:
+        """The curve so far, a line per logged row, for pages that watch the trial."""
+        return self.root / "live.jsonl"
+
+    @property
     def predictions(self) -> Path:
         return self.root / "predictions"
 

@@ -225,6 +225,7 @@ class Coordinator:
             "block": block,
             "seed": self.frozen.blocks[block],
             "replicate": arm.replicate,
+            "phase": arm.phase,
             "recipe": arm.recipe,
             "budget": arm.budget,
             "charge": self.frozen.charge,

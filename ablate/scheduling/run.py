@@ -180,7 +180,11 @@ def _coordinate(
     run = study.file.run
     queue = make_queue(frozen, root, run.storage or sqlite(StudyPaths(root).storage), Recipe)
     executor = run.executor.build(run.places(workers))
-    task = {"threads": executor.threads_each, "checkpoint_seconds": run.checkpoint_seconds}
+    task = {
+        "threads": executor.threads_each,
+        "checkpoint_seconds": run.checkpoint_seconds,
+        "peak_flops": run.peak_flops,
+    }
     limits = Limits(memory_bytes=run.places().memory_bytes)
     coordinator = Coordinator(frozen, root, executor, queue, again=again, task=task, limits=limits)
     coordinator.on_alive = lock.touch

@@ -202,11 +202,14 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
         from ablate.data import prepare
         from ablate.evaluation import EvaluateSpec, evaluate
         from ablate.recipe import Recipe
-        from ablate.tracking import RunInfo, make_tracker
+        from ablate.tracking import Composite, Kept, LiveFile, RunInfo, make_tracker
+        from ablate.tracking.names import per_seed
         from ablate.training import train
+        from ablate.training.meters import measured_peak
 
         if task.get("threads"):
             torch.set_num_threads(int(task["threads"]))
+        peak_flops = task.get("peak_flops") or measured_peak()
         recipe = Recipe.model_validate(task["recipe"])
     with live.heart.beating("data"):
         cache = Path(task["data_cache"])
@@ -216,9 +219,10 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
         run = RunInfo.of_trial(
             **{key: task[key] for key in ("study", "trial", "arm", "block")},
             directory=paths.root,
-            config={**task["recipe"], "budget": task["budget"], "seed": task["seed"]},
+            config={**task["recipe"], "budget": task["budget"], "seed": task["seed"], "block": task["block"]},
+            tags=(task.get("phase", "confirm"),),
         )
-        tracker = make_tracker(task.get("track"), run)
+        tracker = Composite(LiveFile(paths.live), make_tracker(task.get("track"), run))
     try:
         live.heart.state["phase"] = "pretrain"
         trained = train(
@@ -234,6 +238,7 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
             replicate=int(task.get("replicate", 0)),
             occupied=time.monotonic() - _BORN,
             micro_batch=task.get("micro_batch"),
+            peak_flops=peak_flops,
         )
         outcome.state, outcome.reason = trained.state, trained.reason
         outcome.chosen = trained.chosen
@@ -257,7 +262,11 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
             outcome.metrics |= found.metrics
             outcome.scores = found.scores
             outcome.warnings += found.warnings
-        tracker.summary(outcome.metrics)
+        if torch.cuda.is_available():  # one GPU per trial, held from start to end
+            held = outcome.spent["occupied"] + outcome.spent.get("evaluation", 0.0)
+            outcome.metrics["cost/gpu_hours"] = held / 3600
+        tracker.summary({**outcome.metrics, **per_seed(outcome.scores)})
+        tracker.keep(Kept(paths.predictions, paths.checkpoint, outcome.data))
     finally:
         tracker.finish(_last_word(sys.exc_info()[1], outcome))
         outcome.tracking = tracker.describe()

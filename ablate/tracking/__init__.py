@@ -8,10 +8,13 @@ from typing import Any
 
 from ablate.tracking.composite import Composite
 from ablate.tracking.config import TrackSpec, WandbSpec, project_name
-from ablate.tracking.interface import RunInfo, Tracker
+from ablate.tracking.interface import Kept, RunInfo, Tracker
+from ablate.tracking.live import LiveFile
 from ablate.tracking.null import Null
 
-__all__ = ["Composite", "Null", "RunInfo", "TrackSpec", "Tracker", "WandbSpec", "make_tracker"]
+__all__ = [
+    "Composite", "Kept", "LiveFile", "Null", "RunInfo", "TrackSpec", "Tracker", "WandbSpec", "make_tracker",
+]  # fmt: skip
 
 
 def make_tracker(spec: TrackSpec | Mapping[str, Any] | None, run: RunInfo) -> Tracker:

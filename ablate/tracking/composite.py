@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.tracking.interface import RunInfo, Tracker
+from ablate.tracking.interface import Kept, RunInfo, Tracker
 
 
 class Composite:
@@ -29,6 +29,10 @@ class Composite:
     def summary(self, metrics: Mapping[str, float]) -> None:
         for tracker in self.trackers:
             tracker.summary(metrics)
+
+    def keep(self, kept: Kept) -> None:
+        for tracker in self.trackers:
+            tracker.keep(kept)
 
     def finish(self, state: str = "complete") -> None:
         for tracker in self.trackers:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from ablate.knobs import Config
 
 Mode = Literal["online", "offline", "disabled"]
+Thing = Literal["predictions", "checkpoint", "data"]
 _REFUSED = re.compile(r"[/\\#?%:]")  # what the SDK refuses in a project's name
 
 
@@ -42,6 +43,13 @@ class WandbSpec(Config):
     entity: Entity = None
     mode: Annotated[Mode, Field(description="online, offline (default) or disabled")] = "offline"
     tags: Annotated[tuple[Tag, ...], Field(description="tags that every run of the study carries")] = ()
+    keep: Annotated[
+        tuple[Thing, ...],
+        Field(
+            description="what is uploaded beside the numbers: predictions (a table per task), "
+            "checkpoint and data manifest (artifacts)"
+        ),
+    ] = ()
 
 
 class TrackSpec(Config):

@@ -1,4 +1,4 @@
-"""What the rest of the platform knows about tracking: four verbs and what a run is called.
+"""What the rest of the platform knows about tracking: five verbs and what a run is called.
 
 Records are the truth, a tracker the live view: nothing here is ever read back, and no tracker may fail or
 slow a trial. What went wrong is kept in `warnings`, which the trial copies into its record.
@@ -38,6 +38,15 @@ class RunInfo:
         return cls(trial, project or study, study, arm, f"{arm}/{block}", directory, config, tags)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a trial leaves on disk beside its numbers; a tracker takes of it what its section asks for."""
+
+    predictions: Path  # a folder with one parquet file per task
+    checkpoint: Path  # a folder; the newest checkpoint in it is the trial's
+    data: Mapping[str, Any] = field(default_factory=dict)  # the data's manifest
+
+
 class Tracker(Protocol):
     """Where a trial shows itself while it runs."""
 
@@ -54,6 +63,10 @@ class Tracker(Protocol):
 
     def summary(self, metrics: Mapping[str, float]) -> None:
         """Final numbers of the run (GLUE, cost)."""
+        ...
+
+    def keep(self, kept: Kept) -> None:
+        """Larger things (predictions, checkpoint, data manifest), where the study asked for them."""
         ...
 
     def finish(self, state: str = "complete") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.tracking.interface import RunInfo
+from ablate.tracking.interface import Kept, RunInfo
 
 
 class Null:
@@ -22,6 +22,9 @@ class Null:
         pass
 
     def summary(self, metrics: Mapping[str, float]) -> None:
+        pass
+
+    def keep(self, kept: Kept) -> None:
         pass
 
     def finish(self, state: str = "complete") -> None:

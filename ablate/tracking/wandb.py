@@ -7,9 +7,11 @@ one `log` 0.5 ms, finish offline 0.01 s (the SDK's service, a process of its own
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,11 +19,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablate.tracking.config import WandbSpec
-from ablate.tracking.interface import RunInfo
+from ablate.tracking.interface import Kept, RunInfo
 from ablate.tracking.login import login
 
 PREFLIGHT_SECONDS = 3.0
 INIT_SECONDS = 8.0  # preflight + this + start offline stay under 15 s
+PREDICTIONS = 10_000  # rows of one table of predictions: what its page shows; the record holds all of them
 FINISH_SECONDS = 30.0  # what is not uploaded by then stays on disk and can be synced
 
 
@@ -32,6 +35,7 @@ class Wandb:
         self.spec = spec
         self._run: Any = None
         self._about: dict[str, Any] = {}  # empty: off
+        self._info: RunInfo | None = None
         self._warnings: list[str] = []
         self._seen: set[type[Exception]] = set()
 
@@ -67,6 +71,34 @@ class Wandb:
 
     def summary(self, metrics: Mapping[str, float]) -> None:
         self._call(lambda run: run.summary.update(dict(metrics)))
+
+    def keep(self, kept: Kept) -> None:
+        """Upload what `track.wandb.keep` names; a checkpoint's files are read where they lie, not copied."""
+        if "predictions" in self.spec.keep:
+            for path in sorted(kept.predictions.glob("*.parquet")):
+                self._call(partial(_log_table, path))
+        if "checkpoint" in self.spec.keep:
+            newest = _newest_checkpoint(kept.checkpoint)
+            if newest is not None:
+                self._artifact("checkpoint", "model", [newest, kept.checkpoint / "tokenizer.json"])
+        if "data" in self.spec.keep and kept.data and self._info is not None:
+            path = self._info.directory / "wandb" / "data-manifest.json"
+            self._call(partial(_write, path, kept.data))
+            self._artifact("data-manifest", "dataset-manifest", [path])
+
+    def _artifact(self, name: str, kind: str, paths: list[Path]) -> None:
+        def send(run: Any) -> None:
+            import wandb
+
+            artifact = wandb.Artifact(f"{name}-{run.id}", type=kind)
+            for path in paths:
+                if path.is_dir():
+                    artifact.add_dir(str(path), name=path.name, skip_cache=True, policy="immutable")
+                elif path.exists():
+                    artifact.add_file(str(path), skip_cache=True, policy="immutable")
+            run.log_artifact(artifact)
+
+        self._call(send)
 
     def finish(self, state: str = "complete") -> None:
         """End the run with the trial's state in its summary; any state but `complete` shows as failed."""
@@ -113,7 +145,7 @@ class Wandb:
             if not _outside(error):
                 raise
             return _brief(error)
-        self._about = _about(self._run, run, mode)
+        self._about, self._info = _about(self._run, run, mode), run
         return None
 
     # --- running ---------------------------------------------------------------------------------------
@@ -165,6 +197,24 @@ def _settings(wandb: ModuleType, mode: str) -> Any:
     """The SDK's settings; those that another version of it does not know are left out."""
     known = wandb.Settings.model_fields
     return wandb.Settings(mode=mode, **{k: v for k, v in _QUIET_AND_LIGHT.items() if k in known})
+
+
+def _log_table(path: Path, run: Any) -> None:
+    """Predictions of one task as a table: seed, row, label, prediction, scores; no text of the data."""
+    import pyarrow.parquet as parquet
+    import wandb
+
+    frame = parquet.read_table(path).slice(0, PREDICTIONS).to_pandas()
+    run.log({f"predictions/{path.stem}": wandb.Table(dataframe=frame)})
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    steps = sorted(folder.glob("step-*"))  # the number in the name is padded
+    return steps[-1] if steps else None
+
+
+def _write(path: Path, manifest: Mapping[str, Any], run: Any) -> None:
+    path.write_text(json.dumps(manifest, indent=1, default=str), encoding="utf-8")
 
 
 def _about(handle: Any, run: RunInfo, mode: str) -> dict[str, Any]:

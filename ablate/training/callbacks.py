@@ -20,6 +20,7 @@ from ablate.training.attempts import Attempts
 from ablate.training.checkpoint import CheckpointError
 from ablate.training.curve import Row
 from ablate.training.ledger import Ledger
+from ablate.training.meters import Meters
 from ablate.training.module import MaskedLanguageModel
 from ablate.training.progress import Progress
 
@@ -126,9 +127,10 @@ class CurveLog(_AroundMicroBatches):
     """A row for the curve and the tracker at every per cent of the budget, and at least every 30 seconds."""
 
     def __init__(
-        self, rows: list[Row], ledger: Ledger, emit: Callable[[Row], None], every: float = 0.01
-    ) -> None:
-        self.rows, self.emit, self.every = rows, emit, every
+        self, rows: list[Row], ledger: Ledger, meters: Meters, emit: Callable[[Row], None],
+        every: float = 0.01,
+    ) -> None:  # fmt: skip
+        self.rows, self.meters, self.emit, self.every = rows, meters, emit, every
         self.pace, self.speed = Pace(30.0, ledger.now), Speed(ledger)
         self.progress = ledger.progress
         self.steps = ledger.steps
@@ -153,6 +155,7 @@ class CurveLog(_AroundMicroBatches):
             "step": spent.steps, "tokens": spent.tokens, "seconds": spent.seconds, "flops": spent.flops,
             "loss": math.fsum(since) / len(since), "lr": module.step_lr, "batch": module.step_sequences,
             "grad_norm": float(module.grad_norm), "tokens_per_second": self.speed.read() or math.nan,
+            **self.meters.read(),
         })  # fmt: skip
         self.emit(self.rows[-1])
 

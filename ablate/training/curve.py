@@ -8,7 +8,10 @@ from pathlib import Path
 
 from ablate.records.store import write_bytes
 
-COLUMNS = ("step", "tokens", "seconds", "flops", "loss", "lr", "batch", "grad_norm", "tokens_per_second")
+COLUMNS = (
+    "step", "tokens", "seconds", "flops", "loss", "lr", "batch", "grad_norm", "tokens_per_second",
+    "mfu", "memory_gib", "energy_kwh",
+)  # fmt: skip
 _INTEGERS = ("step", "tokens", "batch")
 
 Row = dict[str, float]
@@ -20,7 +23,7 @@ def write(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     import pyarrow.parquet as parquet
 
     fields = [(name, pa.int64() if name in _INTEGERS else pa.float64()) for name in COLUMNS]
-    columns = {name: [_number(row[name]) for row in rows] for name in COLUMNS}
+    columns = {name: [_number(row.get(name, math.nan)) for row in rows] for name in COLUMNS}
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table(columns, schema=pa.schema(fields)), sink)
     write_bytes(path, sink.getvalue().to_pybytes())

@@ -92,7 +92,10 @@ def fit(
         BudgetStop(),
         judge,
         CurveLog(
-            run.rows, ledger, lambda row: tracker.log(tracked(row, ledger.progress), step=int(row["step"]))
+            run.rows,
+            ledger,
+            run.meters,
+            lambda row: tracker.log(tracked(row, ledger.progress), step=int(row["step"])),
         ),
         Heartbeat(ledger, run.attempts, tell),
         Checkpoints(lambda: run.save(module), ledger, checkpoint_seconds, run.warn),

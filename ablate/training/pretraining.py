@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from ablate.records import TrialPaths
 from ablate.records.store import write_bytes
 from ablate.streams import replica
 from ablate.tracking.interface import Tracker
+from ablate.tracking.names import CURVE, OPTIONAL
 from ablate.tracking.null import Null
 from ablate.training import checkpoint as checkpoints
 from ablate.training import curve, heldout
@@ -29,6 +28,7 @@ from ablate.training.checkpoint import Checkpoint, CheckpointError
 from ablate.training.initial import build, vocabulary_of
 from ablate.training.ledger import Charge, Ledger
 from ablate.training.memory import keep_freed_memory
+from ablate.training.meters import Meters, peak_memory_gib
 from ablate.training.objective import flops_per_token
 from ablate.training.progress import Progress
 
@@ -140,6 +140,7 @@ class _Run:
         self.reason = ""
         self.cut = 0
         self.micro_batch = recipe.train.micro_batch  # None until the device is known
+        self.energy_kwh = 0.0  # of earlier attempts
         self.metrics: dict[str, float] = {}
         self.model = build(recipe, seed=self.own_seed, vocabulary=self.vocabulary)
         self.resumed = self._resume()
@@ -147,6 +148,7 @@ class _Run:
         recipe.train.precision.prepare(self.model, self.device)
         for warning in recipe.train.precision.warnings(self.device):
             self.warn(warning)
+        self.meters = Meters(self.device, self.ledger, peak_flops=peak_flops, energy_kwh=self.energy_kwh)
 
     # --- resuming ----------------------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class _Run:
         self.losses = found.tensors["losses"].tolist()
         self.metrics, self.cut = dict(found.state["metrics"]), found.state["cut"]
         self.micro_batch = found.state["micro_batch"]  # as before, wherever the trial goes on
+        self.energy_kwh = float(found.state.get("energy_kwh") or 0.0)
         return found
 
     def lessen(self, most: int) -> None:
@@ -245,6 +248,7 @@ class _Run:
             state={
                 **self.identity, "vocabulary": self.vocabulary, "ledger": self.ledger.to_dict(),
                 "cut": self.cut, "metrics": self.metrics, "curve": self.rows, "micro_batch": self.micro_batch,
+                "energy_kwh": self.meters.energy_kwh(),
                 "scaling": module.scaling.state_dict() if module else {},
                 "noise": module.noise.state_dict() if module and module.noise else {},
             },
@@ -277,13 +281,16 @@ class _Run:
 
     def _measured(self) -> dict[str, float]:
         spent = self.ledger.spent
-        found: dict[str, float] = {"cost/peak_memory_gib": _peak_memory_gib(self.device)}
+        found: dict[str, float] = {"cost/peak_memory_gib": peak_memory_gib(self.device)}
         if self.losses:
             found["pretrain/loss"] = curve.tail_mean(self.losses)
         if spent.seconds > 0:
             found["throughput/tokens_per_second"] = spent.tokens / spent.seconds
             if self.peak_flops:
                 found["throughput/mfu"] = spent.flops / spent.seconds / self.peak_flops
+        energy = self.meters.energy_kwh()
+        if energy is not None:
+            found["cost/energy_kwh"] = energy
         return found
 
     def result(self) -> Trained:
@@ -316,22 +323,7 @@ class _Run:
 
 
 def tracked(row: Mapping[str, float], progress: float) -> dict[str, float]:
-    """A curve row under the names that trackers show."""
-    names = {
-        "loss": "pretrain/loss",
-        "lr": "pretrain/lr",
-        "batch": "pretrain/batch",
-        "grad_norm": "pretrain/grad_norm",
-    }
-    shown = {names[key]: row[key] for key in names}
-    return {
-        **shown, "throughput/tokens_per_second": row["tokens_per_second"], "budget/progress": progress,
-        "budget/tokens": row["tokens"], "budget/seconds": row["seconds"],
-    }  # fmt: skip
-
-
-def _peak_memory_gib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    """A curve row under the names that trackers show; what the device did not tell is left out."""
+    shown = {name: row[column] for column, name in CURVE.items() if column in row}
+    finite = {name: value for name, value in shown.items() if name not in OPTIONAL or math.isfinite(value)}
+    return {**finite, "budget/progress": progress}
