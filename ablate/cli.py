@@ -190,23 +190,17 @@ def dashboard(
     study: StudyOrDir,
     runs: Runs = RUNS,
     browse: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
-    push: Annotated[bool, typer.Option(help="save the W&B workspace and report of a tracked study")] = False,
+    push: Annotated[bool, typer.Option("--push", help="save W&B workspace and report, tag the runs")] = False,
+    static: Annotated[
+        bool, typer.Option("--static", help="write a file of this moment, serve nothing")
+    ] = False,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="default: 8765, or a free one")] = None,
 ) -> None:
-    """Write the local page of a study, and show it or push its W&B counterpart."""
-    from ablate.dashboards.page import write_page
+    """A live page of a study on this machine's loopback, until Ctrl-C; or its W&B counterpart."""
     from ablate.scheduling.find import run_folder
+    from ablate.scheduling.steps import show_dashboard
 
-    root = run_folder(study, runs)
-    page = write_page(root)
-    print(page)
-    if push:
-        from ablate.scheduling.steps import push_dashboard
-
-        print(push_dashboard(root))
-    if browse:
-        import webbrowser
-
-        webbrowser.open(page.resolve().as_uri())
+    show_dashboard(run_folder(study, runs), browse=browse, push=push, static=static, port=port)
 
 
 @data_app.command("prepare")

@@ -1,4 +1,4 @@
-"""Dashboards as code: one definition, two renderers (W&B workspace and report, static local page).
+"""Dashboards as code: one definition, two renderers (W&B workspace and report, live local page).
 
 The folder is top level in the repository and the package `ablate.dashboards` once installed.
 """

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from ablate.analysis.findings import Findings
+from ablate.records import (
+    FrozenStudy,
+    StudyPaths,
+    load_records,
+    read_json,
+    read_study,
+    write_json,
+)
+from ablate.records.store import RecordError
+
 from .definition import Dashboard, Panel
+from .state import INTERIM, default_for
+
+KEPT = "wandb-pages.json"  # below report/: which pages a later push brings up to date
 
 
 class MissingExtraError(ImportError):
     """wandb-workspaces is not installed."""
+
+
+class PushError(ValueError):
+    """Pages that could not be saved; the message says why and the way out."""
 
 
 def _library() -> tuple[Any, Any]:
@@ -22,18 +41,17 @@ def _library() -> tuple[Any, Any]:
     return workspaces, reports
 
 
-def workspace(dashboard: Dashboard, *, entity: str, project: str, study: str) -> Any:
+def workspace(dashboard: Dashboard, *, entity: str, project: str, study: str, verdicts: str = "") -> Any:
     """A saved view over the runs of one study, one colour per arm; `.save()` pushes it.
 
+    `verdicts` is Markdown. Progress and failures need no panel: the table of runs beside it shows states.
     Raises MissingExtraError.
     """
     workspaces, reports = _library()
     sections = [
-        workspaces.Section(name=section.name, is_open=True, panels=[_panel(reports, p) for p in shown])
+        workspaces.Section(name=section.name, is_open=True, panels=shown)
         for section in dashboard.sections
-        if (
-            shown := [p for p in section.panels if p.kind != "states"]
-        )  # the run table beside it shows states
+        if (shown := _panels(reports, section.panels, verdicts))
     ]
     runs = workspaces.RunsetSettings(filters=_filter(study), groupby=[workspaces.Metric("JobType")])
     return workspaces.Workspace(
@@ -41,7 +59,9 @@ def workspace(dashboard: Dashboard, *, entity: str, project: str, study: str) ->
     )
 
 
-def report(dashboard: Dashboard, *, entity: str, project: str, study: str, question: str = "") -> Any:
+def report(
+    dashboard: Dashboard, *, entity: str, project: str, study: str, question: str = "", verdicts: str = ""
+) -> Any:
     """The same panels as a report, each section under its question; `.save()` pushes it.
 
     Raises MissingExtraError.
@@ -49,13 +69,18 @@ def report(dashboard: Dashboard, *, entity: str, project: str, study: str, quest
     _, reports = _library()
     blocks: list[Any] = []
     for section in dashboard.sections:
-        shown = [p for p in section.panels if p.kind != "states"]
+        told = verdicts and any(panel.kind == "verdicts" for panel in section.panels)
+        shown = _panels(reports, section.panels, "")
+        if not told and not shown:
+            continue
+        blocks += [reports.H2(section.name), reports.P(section.question)]
+        if told:
+            blocks.append(reports.MarkdownBlock(text=verdicts))
         if shown:
             runs = reports.Runset(
                 entity=entity, project=project, name=study, filters=_filter(study), groupby=["JobType"]
             )
-            grid = reports.PanelGrid(runsets=[runs], panels=[_panel(reports, p) for p in shown])
-            blocks += [reports.H2(section.name), reports.P(section.question), grid]
+            blocks.append(reports.PanelGrid(runsets=[runs], panels=shown))
     return reports.Report(
         entity=entity, project=project, title=dashboard.title, description=question, blocks=blocks
     )
@@ -66,10 +91,125 @@ def _filter(study: str) -> str:
     return f"Metric('Group') == '{study}'"
 
 
-def _panel(reports: Any, panel: Panel) -> Any:
-    if panel.kind == "bar":
-        return reports.BarPlot(title=panel.title, metrics=[panel.metric], orientation="h")
-    x_title = panel.x_title or panel.x
-    return reports.LinePlot(
-        title=panel.title, x=panel.x, y=[panel.metric], title_x=x_title, log_x=panel.log_x or None
-    )
+def _panels(reports: Any, panels: tuple[Panel, ...], verdicts: str) -> list[Any]:
+    """The panels that W&B draws itself, and the verdicts as text where there are some."""
+    made = []
+    for panel in panels:
+        if panel.kind == "line":
+            made.append(reports.LinePlot(
+                title=panel.title, x=panel.x, y=[panel.metric], title_x=panel.x_title or panel.x,
+                title_y=panel.y_title or None, log_x=panel.log_x or None, log_y=panel.log_y or None,
+            ))  # fmt: skip
+        elif panel.kind == "bar":
+            made.append(reports.BarPlot(title=panel.title, metrics=[panel.metric], orientation="h"))
+        elif panel.kind == "verdicts" and verdicts:
+            made.append(reports.MarkdownPanel(markdown=verdicts))
+    return made
+
+
+# --- pushing -----------------------------------------------------------------------------------------------
+
+
+def push(root: Path) -> list[str]:
+    """Save workspace and report of a tracked study, tag its runs with phase and verdict; what to tell.
+
+    A second push brings the same two pages up to date. Raises PushError, MissingExtraError, RecordError.
+    """
+    from ablate.analysis import analyze
+    from ablate.tracking.wandb import tag_runs
+
+    _library()
+    study = read_study(root)
+    entity, project = target(study)
+    records, damage = load_records(root)
+    found = analyze(study, records, damage) if records else None
+    over = found is not None and not any(arm.pending for arm in found.arms)
+    board = default_for(study, records)
+    words = {"entity": entity, "project": project, "study": study.name, "verdicts": markdown(found, over)}
+    addresses = _save(root, workspace(board, **words), report(board, question=study.question, **words))
+    told = [f"{kind}: {address}" for kind, address in addresses.items()]
+    if not over or found is None:
+        return [*told, "the runs get their verdicts as tags once the study is done"]
+    tagged, missing = tag_runs(entity, project, _verdict_of(found))
+    told.append(f"{tagged} runs tagged with their verdict")
+    return [*told, f"{missing} runs are not online yet: ablate sync {root}"] if missing else told
+
+
+def target(study: FrozenStudy) -> tuple[str, str]:
+    """Entity and project of a study's runs, once login and server are there. Raises PushError."""
+    from ablate.tracking import project_name
+    from ablate.tracking.wandb import default_entity, obstacle
+
+    spec = study.track.get("wandb")
+    if not spec or spec.get("mode") == "disabled":
+        raise PushError(
+            f"{study.name} is not tracked: its file has no `track: {{wandb: …}}` section; the local page "
+            "needs none"
+        )
+    why = obstacle()
+    if why:
+        raise PushError(f"nothing was pushed: {why}")
+    entity = spec.get("entity") or default_entity()
+    if not entity:
+        raise PushError(
+            "nothing was pushed: the login has no default team; name a user or team under track.wandb.entity"
+        )
+    return str(entity), str(spec.get("project") or project_name(study.name))
+
+
+def _save(root: Path, view: Any, page: Any) -> dict[str, str]:
+    """Save both pages over those of an earlier push; their addresses."""
+    from ablate.tracking.wandb import answered
+
+    kept = StudyPaths(root).report / KEPT
+    try:
+        before = read_json(kept)
+    except RecordError:
+        before = {}
+    if before.get("project") == f"{view.entity}/{view.project}":
+        view._internal_name, view._internal_id = before["workspace"]["name"], before["workspace"]["id"]
+        page.id = before["report"]["id"]
+    # The report goes first: saving it creates a project that is not there yet.
+    with answered(PushError):
+        page.save()
+        view.save()
+        addresses = {"workspace": str(view.url), "report": str(page.url)}
+    write_json(kept, {
+        "project": f"{view.entity}/{view.project}",
+        "workspace": {"name": view._internal_name, "id": view._internal_id, "url": addresses["workspace"]},
+        "report": {"id": page.id, "url": addresses["report"]},
+    })  # fmt: skip
+    return addresses
+
+
+def markdown(found: Findings | None, over: bool) -> str:
+    """The verdicts as a Markdown table, marked interim until the study is over."""
+    if found is None or not found.contrasts:
+        return "No arm shares a completed block with its reference yet."
+    from ablate.report import numbers, tables
+
+    places = tables.effect_places(found)
+    unit = f" ({found.outcome.unit})" if found.outcome.unit else ""
+    lines = [
+        found.answer,
+        "",
+        *([] if over else [f"**{INTERIM}**", ""]),
+        f"| arm | blocks | Δ {found.outcome.label}{unit} [CI] | adj. p | verdict |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for arm in found.arms:
+        if (c := arm.contrast) is not None:
+            shown = numbers.estimate(c.effect.estimate, c.effect.low, c.effect.high, places)
+            p = numbers.p_value(c.adjusted_p)
+            name = arm.name.replace("|", "\\|")
+            lines.append(f"| {name} | {c.effect.n} / {arm.planned} | {shown} | {p} | {c.verdict} |")
+    return "\n".join(lines)
+
+
+def _verdict_of(found: Findings) -> dict[str, str]:
+    """Trial → the verdict on its arm, or `baseline`."""
+    return {
+        trial.id: arm.contrast.verdict if arm.contrast else "baseline"
+        for arm in found.arms
+        for trial in arm.trials
+    }

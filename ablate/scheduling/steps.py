@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from ablate.budget import Budget
-from ablate.records import FrozenArm, FrozenStudy, StudyPaths, read_study, write_json
+from ablate.records import FrozenArm, FrozenStudy, StudyPaths, write_json
 from ablate.scheduling import RefusedError
 from ablate.scheduling.attempts import now
 from ablate.scheduling.run import FAILED, INTERRUPTED, OK, check_disk, coordinator_lock, local_executor, say
@@ -135,22 +135,32 @@ def _pretrain(frozen: FrozenStudy, root: Path) -> tuple[int, str]:
     return INTERRUPTED if coordinator.stopping else FAILED if coordinator.failed else OK, trial
 
 
-def push_dashboard(root: Path) -> str:
-    """Save the W&B workspace and report of a tracked study; their addresses. Needs a login and network."""
-    from ablate.dashboards import wandb as pages
-    from ablate.dashboards.page import default_for
-    from ablate.records import load_records
+def show_dashboard(root: Path, *, browse: bool, push: bool, static: bool, port: int | None) -> None:
+    """Serve the live page of a run folder until Ctrl-C, or write it as a file, or push it to W&B."""
+    if push:
+        from ablate.dashboards.wandb import push as push_pages
 
-    frozen = read_study(root)
-    wandb = frozen.track.get("wandb") or {}
-    entity, project = wandb.get("entity"), wandb.get("project") or frozen.name
-    if not entity:
-        raise RefusedError(
-            "pushing needs `track: {wandb: {entity: …}}` in the study file: a W&B user or team"
-        )
-    board = default_for(frozen, load_records(root)[0])
-    made = (
-        pages.workspace(board, entity=entity, project=project, study=frozen.name),
-        pages.report(board, entity=entity, project=project, study=frozen.name, question=frozen.question),
-    )
-    return "\n".join(str(page.save().url) for page in made)
+        print("\n".join(push_pages(root)))
+        return
+    if static:
+        from ablate.dashboards.page import write_page
+
+        page = write_page(root)
+        print(page)
+        _open(page.resolve().as_uri(), browse)
+        return
+    from ablate.dashboards.server import watch
+
+    def ready(url: str) -> None:
+        print(url, flush=True)
+        say(f"{root.name}: live page on this machine; Ctrl-C ends it, the study goes on")
+        _open(url, browse)
+
+    watch(root, port, ready)
+
+
+def _open(address: str, browse: bool) -> None:
+    if browse:
+        import webbrowser
+
+        webbrowser.open(address)

@@ -14,6 +14,7 @@ from ablate.tracking.null import Null
 
 __all__ = [
     "Composite", "Kept", "LiveFile", "Null", "RunInfo", "TrackSpec", "Tracker", "WandbSpec", "make_tracker",
+    "project_name",
 ]  # fmt: skip
 
 

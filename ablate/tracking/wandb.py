@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -120,10 +121,7 @@ class Wandb:
         """Why the run cannot go online, or None. Asks the server once, for its headers only."""
         if not self.spec.project:
             return "`mode: online` needs a project; name one under track.wandb.project"
-        found = login()
-        if found.source is None:
-            return f"not logged in to {found.server}; run `wandb login`"
-        return _unreachable(found.server)
+        return obstacle()
 
     def _init_offline(self, wandb: ModuleType, run: RunInfo, reason: str | None) -> None:
         obstacle = self._init(wandb, run, "offline")
@@ -228,6 +226,14 @@ def _about(handle: Any, run: RunInfo, mode: str) -> dict[str, Any]:
     return about | ({"url": handle.url} if mode == "online" else {})  # asking offline prints a warning
 
 
+def obstacle() -> str | None:
+    """Why this account's server cannot be used now, or None. Asks the server once, for its headers only."""
+    found = login()
+    if found.source is None:
+        return f"not logged in to {found.server}; run `wandb login`"
+    return _unreachable(found.server)
+
+
 def _unreachable(server: str) -> str | None:
     """Why a W&B server does not answer, or None. Proxies and certificates as the SDK sees them."""
     import requests
@@ -243,3 +249,58 @@ def _unreachable(server: str) -> str | None:
 def _brief(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no detail'}"
+
+
+# --- what is online already --------------------------------------------------------------------------------
+
+VERDICTS = ("baseline", "helps", "hurts", "equivalent", "inconclusive")
+API_SECONDS = 20
+
+
+@contextmanager
+def answered(wrong: type[ValueError]) -> Iterator[None]:
+    """Errors of the SDK, of the network and of an unexpected answer become one of ours, in one line."""
+    import requests
+
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, (requests.RequestException, TimeoutError)) or _outside(error)
+        if not known and "wandb" not in _raised_in(error):
+            raise
+        raise wrong(f"the W&B server did not do what was asked ({_brief(error)}); try again later") from error
+
+
+def _raised_in(error: Exception) -> str:
+    """The module that raised: the API's client raises ValueError and TypeError for answers it cannot read."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")) if trace is not None else ""
+
+
+def default_entity() -> str | None:
+    """The user or team that the login's runs go to."""
+    return _api().default_entity or None
+
+
+def tag_runs(entity: str, project: str, verdicts: Mapping[str, str]) -> tuple[int, int]:
+    """Put each run's verdict among its tags, in place of an earlier one; how many were tagged, and miss."""
+    import wandb
+
+    api, tagged, missing = _api(), 0, 0
+    for trial, verdict in verdicts.items():
+        try:
+            run = api.run(f"{entity}/{project}/{trial}")
+            run.tags = [*(t for t in run.tags if t not in VERDICTS), verdict]
+            run.update()
+            tagged += 1
+        except (ValueError, wandb.errors.CommError):  # never synced, or deleted there
+            missing += 1
+    return tagged, missing
+
+
+def _api() -> Any:
+    import wandb
+
+    return wandb.Api(timeout=API_SECONDS)
