@@ -39,6 +39,11 @@ class Config(BaseModel):
         }
         return show({"kind": getattr(self, "kind", type(self).__name__), **own})
 
+    @property
+    def breaks_strict(self) -> str | None:
+        """Why it breaks `rules: strict` (nothing pretrained anywhere in the pipeline); None: it does not."""
+        return None
+
     # What a config knows about its neighbours. `recipe` is the whole that this config is part of.
 
     def conflicts(self, recipe: Any) -> list[str]:
@@ -361,6 +366,18 @@ def parts(config: Config) -> Iterator[Config]:
         value = getattr(config, key)
         if isinstance(value, Config):
             yield from parts(value)
+
+
+def breaches(config: Config, path: str = "") -> dict[str, str]:
+    """What breaks `rules: strict` below a config: path → why. A part that says so speaks for all in it."""
+    if config.breaks_strict is not None:
+        return {path: config.breaks_strict}
+    found: dict[str, str] = {}
+    for key in type(config).model_fields:
+        value = getattr(config, key)
+        if isinstance(value, Config):
+            found |= breaches(value, f"{path}.{key}" if path else key)
+    return found
 
 
 def differences(a: Config, b: Config, path: str = "") -> dict[str, tuple[Any, Any]]:

@@ -77,6 +77,7 @@ class StudyFile(Config):
     baseline: str | dict[str, Any]
     budget: BudgetText
     charge: Literal["training", "occupied"] = "training"
+    rules: Literal["strict", "open"] = "strict"  # strict: nothing pretrained in the pipeline, as in the paper
     design: Design
     outcome: Outcome
     tradeoff: Tradeoff | None = None

@@ -47,8 +47,22 @@ def analyze(study: FrozenStudy, records: Sequence[Record], damage: Sequence[Dama
         warnings=(*_warnings(study, observed, arms), *(f"not used: {d.reason}" for d in damage),
                   *(f"every trial: {remark}" for remark in everywhere)),
         notes=tuple(study.notes), post_hoc=tuple(study.post_hoc), claims=claims,
+        rules=study.rules, breaches=_breaches(study),
     )  # fmt: skip
     return replace(found, answer=answer(found))
+
+
+def _breaches(study: FrozenStudy) -> tuple[str, ...]:
+    """What breaks the strict rules, each once with its arms."""
+    named: dict[tuple[str, str], list[str]] = {}
+    for arm in study.arms:
+        for breach in arm.breaches.items():
+            named.setdefault(breach, []).append(arm.name)
+    everywhere = len(study.arms)
+    return tuple(
+        f"{path} in {'every arm' if len(arms) == everywhere else ', '.join(arms)}: {why}"
+        for (path, why), arms in named.items()
+    )
 
 
 def _said_once(arms: tuple[ArmFindings, ...]) -> tuple[tuple[ArmFindings, ...], list[str]]:

@@ -299,6 +299,8 @@ class Findings:
     notes: tuple[str, ...] = ()
     post_hoc: tuple[str, ...] = ()
     claims: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # knob → {meaning, paper}
+    rules: str = "strict"  # strict: nothing pretrained anywhere in the pipeline; open: what is, is named
+    breaches: tuple[str, ...] = ()  # what is pretrained, and in which arms
     paired: bool = True  # false: the blocks of different arms have nothing in common
     elastic: Mapping[str, Any] = field(default_factory=dict)  # {min, max, until}: the stopping rule
     pairing: Pairing | None = None

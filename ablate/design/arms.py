@@ -33,6 +33,7 @@ def problems(study: Study) -> list[tuple[Loc, str]]:
         *checks.searches(study),
         *checks.duplicates(found),
         *checks.couplings(study, found),
+        *checks.rules(study, found),
         *checks.unbuildable(found),
         *checks.missing_input(study, found),
     ]

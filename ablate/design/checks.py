@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.design.config import KEYS, Grid, Nsga2, SuccessiveHalving, Wilcoxon
 from ablate.design.space import endless, grid, read_space
 from ablate.design.values import BASELINE, Arm, Loc
-from ablate.knobs import UnknownKnobError, canonical, differences, get, knobs, label
+from ablate.knobs import UnknownKnobError, breaches, canonical, differences, get, knobs, label
 from ablate.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -117,6 +117,29 @@ def prior_root(study: Study, folder: str) -> Path:
     """A run folder as named in a study file: from where the command runs, else beside the file."""
     here = Path(folder)
     return here if here.is_absolute() or here.exists() else study.path.parent / folder
+
+
+def rules(study: Study, found: list[Arm]) -> Problems:
+    """Arms that use something pretrained although the rules are strict."""
+    if study.file.rules == "open":
+        return []
+    named: dict[tuple[str, str], list[Arm]] = {}
+    for arm in found:
+        for breach in breaches(arm.recipe).items():
+            named.setdefault(breach, []).append(arm)
+    said = "the default" if "rules" not in study.file.model_fields_set else "as this study states"
+    return [
+        (
+            arms[0].loc,
+            f"under `rules: strict`, {said}, nothing in the pipeline may be pretrained; {path} breaks that: "
+            f"{why} ({_arms_named(arms)}); write `rules: open`, or leave it out",
+        )
+        for (path, why), arms in named.items()
+    ]
+
+
+def _arms_named(arms: list[Arm]) -> str:
+    return f"arm{'s' * (len(arms) > 1)} {', '.join(arm.name for arm in arms)}"
 
 
 def duplicates(found: list[Arm]) -> Problems:

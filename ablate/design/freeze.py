@@ -12,7 +12,7 @@ from ablate.design.arms import arms, cautions
 from ablate.design.config import Elastic
 from ablate.design.searches import searches
 from ablate.design.values import BASELINE, Arm
-from ablate.knobs import canonical, knobs, qualified
+from ablate.knobs import breaches, canonical, knobs, qualified
 from ablate.recipe import Recipe
 from ablate.records.schema import FrozenArm, FrozenStudy
 
@@ -100,6 +100,7 @@ def freeze(study: Study, *, created: str, priors: Sequence[Mapping[str, Any]] = 
         tradeoff=_outcome(file.tradeoff) if file.tradeoff else {},
         budget=plain_budget(study.budget),
         charge=file.charge,
+        rules=file.rules,
         blocks=seeds,
         arms=[frozen_arm(arm, found[0]) for arm in found],
         evaluate=file.evaluate.model_dump(mode="json"),
@@ -182,6 +183,7 @@ def frozen_arm(arm: Arm, baseline: Arm) -> FrozenArm:
         reference=arm.reference if arm.name != BASELINE else None,
         parameters=_parameters(arm.recipe),
         levels=dict(arm.levels),
+        breaches=breaches(arm.recipe),
         phase=arm.phase,
         replicate=arm.replicate,
     )

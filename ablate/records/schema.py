@@ -34,6 +34,7 @@ class FrozenArm(_Stored):
     reference: str | None = None  # the arm it is contrasted with; None for the baseline itself
     parameters: int | None = None
     levels: dict[str, str] = Field(default_factory=dict)  # every factor's level, as people write it
+    breaches: dict[str, str] = Field(default_factory=dict)  # of the strict rules: knob path → why
     phase: Phase = "confirm"
     replicate: int = 0  # above 0: weights of its own on the block's data and masks (an A/A contrast)
     search: str | None = None  # the search that drew it, with what it drew:
@@ -81,6 +82,7 @@ class FrozenStudy(_Stored):
     tradeoff: dict[str, Any] = Field(default_factory=dict)  # a search's second outcome
     budget: dict[str, Any]
     charge: Literal["training", "occupied"] = "training"
+    rules: Literal["strict", "open"] = "strict"
     blocks: list[int]  # the seed of each block
     arms: list[FrozenArm]  # the baseline first
     evaluate: dict[str, Any] = Field(default_factory=dict)

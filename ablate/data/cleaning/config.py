@@ -71,7 +71,3 @@ class Cleaning(Config):
     def problems(self) -> list[str]:
         """What keeps a stage from running, each with the rule, the fact and the way out."""
         return [problem for stage in self.stages() for problem in stage.problems()]
-
-    def breaks_strict(self) -> dict[str, str]:
-        """Stages that break `rules: strict`: name → why."""
-        return {stage.name: stage.breaks_strict for stage in self.stages() if stage.breaks_strict}

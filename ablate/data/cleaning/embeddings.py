@@ -28,10 +28,6 @@ class TfidfSvd(Config):
     width: Annotated[int, Knob("dimensions", 8, 1024, log=True)] = 128
     features: Annotated[int, Knob("most frequent words that count", 100, 200_000, log=True)] = 20_000
 
-    @property
-    def breaks_strict(self) -> str | None:
-        return None
-
     def problems(self) -> list[str]:
         return []
 

@@ -139,17 +139,14 @@ class Report:
 
 
 class Stage(Config):
-    """One way to clean a corpus. Subclasses set `name` and `apply`, and what else they need of the rest."""
+    """One way to clean a corpus. Subclasses set `name` and `apply`, and what else they need of the rest;
+    one that uses anything pretrained says so in `breaks_strict`.
+    """
 
     @property
     def name(self) -> str:
         """How reports and folders call it."""
         raise NotImplementedError
-
-    @property
-    def breaks_strict(self) -> str | None:
-        """Why it breaks `rules: strict` (nothing pretrained anywhere in the pipeline); None: it does not."""
-        return None
 
     @property
     def scans(self) -> bool:

@@ -103,10 +103,6 @@ class Heuristic(Config):
     kind: Literal["heuristic"] = "heuristic"
     seeds: Annotated[int, Knob("documents that are marked", 100, 20_000, log=True)] = 3000
 
-    @property
-    def breaks_strict(self) -> str | None:
-        return None
-
     def problems(self) -> list[str]:
         return []
 
