@@ -103,28 +103,29 @@ def schema() -> None:
 
 
 @app.command()
-def plan(study: StudyFile, runs: Runs = RUNS, workers: Workers = None, form: Format = Shape.text) -> None:
-    """Arms, trials, hours and what the design can resolve; starts nothing."""
-    from ablate import design
-    from ablate.records import load_records
-    from ablate.scheduling import plan as planning
-    from ablate.scheduling.attempts import now
-    from ablate.scheduling.run import local_executor
-    from ablate.study import Study
+def plan(
+    study: StudyFile,
+    runs: Runs = RUNS,
+    workers: Workers = None,
+    spread: Annotated[
+        float | None, typer.Option(min=0, help="standard deviation of within-block differences, if known")
+    ] = None,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="first run the baseline against itself, which measures the spread")
+    ] = False,
+    pilot_blocks: Annotated[int, typer.Option(min=5, max=100, help="blocks of the pilot")] = 5,
+    form: Format = Shape.text,
+) -> None:
+    """Arms, trials, hours, energy, money and what the design can resolve; starts nothing but a pilot."""
+    from ablate.scheduling import planning
+    from ablate.scheduling.plantext import text
 
-    loaded = Study.load(study)
-    run = loaded.file.run
-    frozen = design.freeze(loaded, created=now())
-    records, _ = load_records(runs / loaded.name)
-    at_once = local_executor(workers or run.workers, run.gpus_per_trial, run.threads).workers
-    made = planning.make_plan(
-        frozen,
-        records,
-        workers=at_once,
-        rate_per_hour=run.rate_per_hour,
-        cautions=design.cautions(loaded),
-    )
-    _json(made.to_dict()) if form is Shape.json else print(planning.text(made))
+    if pilot:
+        code = planning.run_pilot(study, runs, pilot_blocks, workers)
+        if code:
+            raise typer.Exit(code)
+    made = planning.plan_study(study, runs, workers, spread=spread)
+    _json(made.to_dict()) if form is Shape.json else print(text(made))
 
 
 @app.command()

@@ -7,17 +7,18 @@ follow from the budget or from trials already run, never guessed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ablate.analysis import power
 from ablate.budget import Budget
-from ablate.knobs import show
-from ablate.records import FrozenStudy, Record
+from ablate.records import FrozenArm, FrozenStudy, Record
+from ablate.scheduling.spared import Spared, spared
 
 # Weights and two Adam moments, float32, twice (the last two checkpoints are kept); a finished one: weights.
 BYTES_RUNNING, BYTES_DONE = 4 * 3 * 2, 4
+LEAST_DEGREES = 4  # of freedom, below which a spread seen in records is no guide
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,49 @@ class PlannedArm:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Trials of one purpose: how many at least and at most, and the training hours of the most."""
+
+    what: str
+    least: int
+    most: int
+    hours: float | None
+
+
+@dataclass(frozen=True)
+class SpreadOf:
+    """Standard deviation of within-block differences, and where it comes from."""
+
+    value: float
+    source: str
+    degrees: int | None = None
+
+
+@dataclass(frozen=True)
+class PlannedContrast:
+    """What a contrast can tell with its blocks; numbers are None where no spread is known."""
+
+    arm: str
+    reference: str
+    blocks: int
+    spread: float | None
+    source: str
+    smallest_effect: float | None  # detected with 80 % power in the family's hardest step
+    smallest_margin: float | None  # within which equal arms are shown equivalent with 80 % power
+    blocks_needed: int | None  # to settle it either way against the margin; None: over 1,000, or unknown
+
+
+@dataclass(frozen=True)
 class Resolution:
     """What this many blocks can tell, in the outcome's unit or in units of the spread between blocks."""
 
     effect: float | None  # detected with 80 % power in the family's hardest step, for a spread of 1
     largest_spread: float | None  # the spread up to which a difference of one margin is detected
     equivalence_spread: float | None  # … and up to which equal arms are shown equivalent
-    observed_spread: float | None = None  # from records of finished blocks
-    observed_blocks: int | None = None  # blocks that would settle every arm at that spread
+    observed_spread: float | None = None
+    spread_source: str = ""
+    observed_blocks: int | None = None  # the fewest that would settle every arm at that spread
+    hours_at_observed_blocks: float | None = None  # device-hours of the comparison with so many
 
 
 @dataclass(frozen=True)
@@ -51,15 +87,20 @@ class Plan:
     design: str
     arms: list[PlannedArm]
     blocks: int
-    trials: int
+    parts: list[Part]
+    trials: int  # at most
     done: int
     training_hours: float | None  # of all trials together: budgets, start-up and evaluation aside
     hours: float | None  # of all trials, as measured on finished ones
     wall_hours: float | None  # with `workers` at once
     workers: int
     cost: float | None
+    energy_kwh: float | None
     disk_bytes: int | None
     resolution: Resolution
+    contrasts: list[PlannedContrast]
+    fraction: dict[str, Any]  # resolution and aliases of a fractional design
+    spared: Spared | None
     warnings: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,72 +113,138 @@ def make_plan(
     *,
     workers: int,
     rate_per_hour: float | None = None,
-    cautions: Sequence[str] = (),
+    watts: float | None = None,
+    pilot: SpreadOf | None = None,
 ) -> Plan:
-    """The plan of a study, its finished trials taken as a pilot; `cautions` are those of its arms."""
+    """The plan of a study. The spread comes from its own finished blocks, else from `pilot`."""
     ours = [r for r in records if r.trial in study.trials and r.state == "complete"]
-    budgets = [Budget(**arm.budget) for arm in study.arms]
-    seconds = [b.amount if b.unit == "seconds" else 0.0 if b.amount == 0 else math.nan for b in budgets]
-    training = _none_if_nan(sum(seconds) * len(study.blocks) / 3600)
+    parts = _parts(study)
+    trials = sum(part.most for part in parts)
+    hours = _total(part.hours for part in parts)
     took = [r.spent.get("occupied", 0.0) + r.spent.get("evaluation", 0.0) for r in ours]
-    hours = sum(took) / len(took) * len(study.trials) / 3600 if took else None
-    known = hours if hours is not None else training
+    measured = sum(took) / len(took) * trials / 3600 if took else None
+    known = measured if measured is not None else hours
+    blocks = _compared_blocks(study)
+    spread = _spread(study, ours) or pilot
     return Plan(
         name=study.name,
         question=study.question,
         outcome=study.outcome,
         design=study.design,
-        arms=[PlannedArm(a.name, a.changes, str(Budget(**a.budget)), a.parameters) for a in study.arms],
-        blocks=len(study.blocks),
-        trials=len(study.trials),
+        arms=[_arm(arm) for arm in study.arms if arm.search is None],
+        blocks=blocks,
+        parts=parts,
+        trials=trials,
         done=len(ours),
-        training_hours=training,
-        hours=hours,
-        wall_hours=_wall(known, len(study.trials), workers),
+        training_hours=hours,
+        hours=measured,
+        wall_hours=None if known is None else _wall(known, trials, workers),
         workers=workers,
         cost=None if rate_per_hour is None or known is None else known * rate_per_hour,
-        disk_bytes=_disk(study, workers),
-        resolution=_resolution(study, ours),
-        warnings=[
-            *power.warnings(len(study.blocks), len(study.family), alpha=study.alpha),
-            *cautions,
-        ],
+        energy_kwh=_energy(ours, trials, known, watts),
+        disk_bytes=_disk(study, trials, workers),
+        resolution=_resolution(study, blocks, spread, known, trials),
+        contrasts=_contrasts(study, ours, blocks, spread),
+        fraction={"resolution": study.resolution, "aliases": study.aliases} if study.aliases else {},
+        spared=spared(study, ours) if study.elastic and ours else None,
+        warnings=[*_warnings(study, blocks), *study.cautions],
     )
 
 
-def _wall(hours: float | None, trials: int, workers: int) -> float | None:
-    return None if hours is None else hours / trials * math.ceil(trials / workers)
+def _arm(arm: FrozenArm) -> PlannedArm:
+    return PlannedArm(arm.name, arm.changes, str(Budget(**arm.budget)), arm.parameters)
 
 
-def _disk(study: FrozenStudy, workers: int) -> int | None:
+# --- trials and hours --------------------------------------------------------------------------------
+
+
+def _parts(study: FrozenStudy) -> list[Part]:
+    """What the trials are for: screening or tuning first, then the comparison."""
+    found = []
+    for phase, what in (("screen", "search"), ("tune", "tuning")):
+        drawn = [s for s in study.searches if s.phase == phase]
+        if drawn:
+            counts = [s.trials * len(s.blocks) for s in drawn]
+            hours = _total(_hours(s.budget, n) for s, n in zip(drawn, counts, strict=True))
+            # An arm may be ended early, and one block of it run instead of all.
+            least = sum(s.trials if s.pruner else n for s, n in zip(drawn, counts, strict=True))
+            found.append(Part(what, least, sum(counts), hours))
+    if study.confirm:
+        n = study.confirm["top"] * study.confirm["blocks"]
+        found.append(Part("best of the search again", n, n, _hours(study.budget, n)))
+    listed = _listed(study)
+    hours = _total(_hours(arm.budget, most) for arm, _, most in listed)
+    least, most = sum(n for _, n, _ in listed), sum(n for _, _, n in listed)
+    return [*found, Part("comparison" if not study.searches else "listed arms", least, most, hours)]
+
+
+def _listed(study: FrozenStudy) -> list[tuple[FrozenArm, int, int]]:
+    """Each arm that is known beforehand, with its least and most trials."""
+    arms = [arm for arm in study.arms if arm.search is None and not arm.name.startswith("best ")]
+    tuned = any(s.phase == "tune" for s in study.searches)
+    planned: dict[str, int] = {}
+    for name, _ in study.trials.values():
+        planned[name] = planned.get(name, 0) + 1
+    if tuned:
+        blocks = len(study.blocks) - len(study.searches[0].blocks)
+        return [(arm, blocks, blocks) for arm in arms]
+    if study.elastic:
+        low, high = int(study.elastic["min"]), int(study.elastic["max"])
+        return [
+            (arm, planned[arm.name], planned[arm.name]) if arm.phase == "screen" else (arm, low, high)
+            for arm in arms
+        ]
+    return [(arm, planned.get(arm.name, 0), planned.get(arm.name, 0)) for arm in arms]
+
+
+def _hours(budget: Mapping[str, Any], trials: int) -> float | None:
+    amount = float(budget["amount"])
+    return amount * trials / 3600 if budget["unit"] == "seconds" or amount == 0 else None
+
+
+def _total(hours: Any) -> float | None:
+    found = list(hours)
+    return None if any(h is None for h in found) else float(sum(found))
+
+
+def _wall(hours: float, trials: int, workers: int) -> float:
+    return hours / trials * math.ceil(trials / workers) if trials else 0.0
+
+
+def _energy(records: Sequence[Record], trials: int, hours: float | None, watts: float | None) -> float | None:
+    """As measured on finished trials, else from the stated power."""
+    measured = [r.metrics["cost/energy_kwh"] for r in records if "cost/energy_kwh" in r.metrics]
+    if measured:
+        return sum(measured) / len(measured) * trials
+    return None if watts is None or hours is None else watts * hours / 1000
+
+
+def _disk(study: FrozenStudy, trials: int, workers: int) -> int | None:
     """Bytes of checkpoints, the largest part of what a study writes."""
-    sizes = [arm.parameters for arm in study.arms if arm.parameters]
-    if len(sizes) < len(study.arms):
+    sizes = [arm.parameters for arm in study.arms if arm.search is None]
+    known = [size for size in sizes if size]
+    if len(known) < len(sizes):
         return None
-    return sum(sizes) * len(study.blocks) * BYTES_DONE + workers * max(sizes) * BYTES_RUNNING
+    return int(sum(known) / len(known) * trials * BYTES_DONE) + workers * max(known) * BYTES_RUNNING
 
 
-def _resolution(study: FrozenStudy, records: Sequence[Record]) -> Resolution:
-    n, margin, family = len(study.blocks), float(study.outcome["margin"]), max(1, len(study.family))
-    unit = power.resolvable(n, 1.0, alpha=study.alpha, comparisons=family)
-    equal = power.equivalence_margin(n, 1.0, alpha=study.alpha, comparisons=family)
-    spread = _spread(study, records)
-    needed = None
-    if spread is not None:
-        needed = power.blocks_needed(margin, spread, alpha=study.alpha, comparisons=family)
-    return Resolution(
-        unit, margin / unit if unit else None, margin / equal if equal else None, spread, needed
-    )
+# --- power -------------------------------------------------------------------------------------------
 
 
-def _spread(study: FrozenStudy, records: Sequence[Record]) -> float | None:
-    """Standard deviation of within-block differences, pooled over arms; None below 4 degrees of freedom."""
+def _compared_blocks(study: FrozenStudy) -> int:
+    """The most blocks that a contrast of the family may have."""
+    screened = len(study.searches[0].blocks) if study.searches else 0
+    return (len(study.blocks) - screened) or screened
+
+
+def _spread(study: FrozenStudy, records: Sequence[Record], only: str | None = None) -> SpreadOf | None:
+    """Spread of within-block differences, pooled over arms, or of one arm; None where too few are known."""
     metric, value = study.outcome["metric"], {}
     for record in records:
-        value[record.arm, record.block] = record.metrics.get(metric)
+        value[tuple(study.trials[record.trial])] = record.metrics.get(metric)
     squares, degrees = 0.0, 0
     for arm in study.arms:
-        if arm.reference is None:
+        if arm.reference is None or arm.search is not None or (only and arm.name != only):
             continue
         pairs = [(value.get((arm.name, b)), value.get((arm.reference, b))) for b in range(len(study.blocks))]
         found = [a - b for a, b in pairs if a is not None and b is not None]
@@ -145,80 +252,80 @@ def _spread(study: FrozenStudy, records: Sequence[Record]) -> float | None:
             mean = sum(found) / len(found)
             squares += sum((d - mean) ** 2 for d in found)
             degrees += len(found) - 1
-    return math.sqrt(squares / degrees) if degrees >= 4 else None
+    if degrees < LEAST_DEGREES:
+        return None
+    return SpreadOf(math.sqrt(squares / degrees), "finished blocks", degrees)
 
 
-def _none_if_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def pilot_spread(study: FrozenStudy, records: Sequence[Record]) -> SpreadOf | None:
+    """The spread of an A/A run: the baseline against itself with other weights, on the same blocks."""
+    ours = [r for r in records if r.trial in study.trials and r.state == "complete"]
+    again = next((arm.name for arm in study.arms if arm.replicate), None)
+    found = _spread(study, ours, again) if again else None
+    return None if found is None else SpreadOf(found.value, "an A/A pilot", found.degrees)
 
 
-# --- text --------------------------------------------------------------------------------------------
+def _resolution(
+    study: FrozenStudy, n: int, spread: SpreadOf | None, hours: float | None, trials: int
+) -> Resolution:
+    margin, family = float(study.outcome["margin"]), max(1, len(study.family))
+    unit = power.resolvable(n, 1.0, alpha=study.alpha, comparisons=family)
+    equal = power.equivalence_margin(n, 1.0, alpha=study.alpha, comparisons=family)
+    if spread is None:
+        return Resolution(unit, margin / unit if unit else None, margin / equal if equal else None)
+    needed = power.blocks_needed(margin, spread.value, alpha=study.alpha, comparisons=family)
+    arms = len([arm for arm in study.arms if arm.search is None])
+    there = None if needed is None or hours is None or not trials else hours / trials * arms * needed
+    return Resolution(
+        unit,
+        margin / unit if unit else None,
+        margin / equal if equal else None,
+        spread.value,
+        spread.source,
+        needed,
+        there,
+    )
 
 
-def text(plan: Plan) -> str:
-    """The plan for people."""
-    parts = [
-        f"{plan.name}: {plan.question}",
-        "",
-        *(_arm(arm) for arm in plan.arms),
-        "",
-        f"{len(plan.arms)} arms × {plan.blocks} blocks = {plan.trials} trials"
-        + (f", {plan.done} of them done" if plan.done else ""),
-        f"outcome {plan.outcome['metric']}, margin {show(plan.outcome['margin'])}",
-        *_costs(plan),
-        "",
-        *_power(plan),
-        *(f"warning: {warning}" for warning in plan.warnings),
-    ]
-    return "\n".join(parts)
-
-
-def _arm(arm: PlannedArm) -> str:
-    size = f"  [{arm.parameters:,} parameters, {arm.budget}]" if arm.parameters else f"  [{arm.budget}]"
-    lines = [f"  {arm.name}{size}"]
-    lines += [f"      {path}: {_level(a)} → {_level(b)}" for path, (a, b) in arm.changes.items()]
-    return "\n".join(lines)
-
-
-def _level(value: Any) -> str:
-    return show(value)
-
-
-def _costs(plan: Plan) -> list[str]:
+def _contrasts(
+    study: FrozenStudy, records: Sequence[Record], n: int, pooled: SpreadOf | None
+) -> list[PlannedContrast]:
+    margin, family = float(study.outcome["margin"]), max(1, len(study.family))
+    names = set(study.family)
     found = []
-    if plan.training_hours is not None:
-        found.append(f"training: {_hours(plan.training_hours)} (start-up and evaluation come on top)")
-    if plan.hours is not None:
-        found.append(f"all trials: {_hours(plan.hours)}, as measured on {plan.done} finished ones")
-    if plan.wall_hours is not None:
-        of = "" if plan.hours is not None else " of training"
-        found.append(f"wall clock with {plan.workers} at once: {_hours(plan.wall_hours)}{of}")
-    if plan.training_hours is None and plan.hours is None:
-        found.append("hours: unknown until a trial has run (the budget is not a time)")
-    if plan.cost is not None:
-        found.append(f"cost: {plan.cost:,.2f} at the stated rate")
-    if plan.disk_bytes is not None:
-        found.append(f"disk: {plan.disk_bytes / 2**30:.2f} GiB of checkpoints")
+    for arm in study.arms:
+        if arm.name not in names or arm.reference is None:
+            continue
+        spread = _spread(study, records, arm.name) or pooled
+        known = spread.value if spread else None
+        level = {"alpha": study.alpha, "comparisons": family}
+        found.append(
+            PlannedContrast(
+                arm.name, arm.reference, n, known, spread.source if spread else "",
+                None if known is None else power.resolvable(n, known, **level),  # type: ignore[arg-type]
+                None if known is None else power.equivalence_margin(n, known, **level),  # type: ignore[arg-type]
+                None if known is None else power.blocks_needed(margin, known, **level),  # type: ignore[arg-type]
+            )
+        )  # fmt: skip
     return found
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:.2f} h" if hours >= 1 else f"{hours * 60:.1f} min"
-
-
-def _power(plan: Plan) -> list[str]:
-    r, margin = plan.resolution, show(plan.outcome["margin"])
-    if r.effect is None or r.largest_spread is None or r.equivalence_spread is None:
-        return []
-    found = [
-        "smallest effect resolved (80 % power, Holm over the family): "
-        f"{r.effect:.3g} × the spread of block differences",
-        f"the margin of {margin} is resolved if that spread is at most {r.largest_spread:.3g}, "
-        f"equivalence shown if at most {r.equivalence_spread:.3g}",
-    ]
-    if r.observed_spread is not None:
-        blocks = f"{r.observed_blocks}" if r.observed_blocks else "more than 1,000"
+def _warnings(study: FrozenStudy, blocks: int) -> list[str]:
+    found = []
+    if study.design == "search" and not study.confirm:
         found.append(
-            f"spread seen so far: {r.observed_spread:.3g}; settling every arm would take {blocks} blocks"
+            "the best of a search looks better than it is (of ten equal arms the best one seems 1.55 SD "
+            "above, on one block); add `confirm: {top: 1, blocks: 5}`"
+        )
+    elif blocks:
+        found += power.warnings(blocks, len(study.family), alpha=study.alpha)
+    if study.resolution == 3:
+        found.append(
+            "resolution III: main effects cannot be told from two-factor interactions (see the aliases)"
+        )
+    if study.elastic:
+        found.append(
+            f"{study.elastic['max'] - study.elastic['min'] + 1} looks share alpha {study.alpha:g}; "
+            "p-values and intervals are those of the stopping rule"
         )
     return found

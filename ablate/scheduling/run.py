@@ -48,15 +48,21 @@ def run_study(study_file: Path, runs: Path, workers: int | None = None, *, again
     from ablate.study import Study  # loads the recipe types, and with them torch
 
     study = Study.load(study_file)
-    root = runs / study.name
     check_disk(runs)
     adopt_renamed(study, runs)
+    code = run_loaded(study, runs, workers, again=again)
+    return conclude(runs / study.name) if code == OK else code
+
+
+def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: bool = False) -> int:
+    """Run or resume a study that was read already, without a report; the exit code."""
+    root = runs / study.name
     with coordinator_lock(root) as lock:
         frozen = freeze(study, root)
         code = _coordinate(grown(frozen, read_growth(root)), study, root, workers, again, lock)
         if code == OK:
             with_scale(frozen, root)
-    return conclude(root) if code == OK else code
+    return code
 
 
 def finished(study_file: Path, runs: Path, *, again: bool = False) -> FrozenStudy | None:

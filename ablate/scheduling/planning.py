@@ -1,0 +1,100 @@
+"""`ablate plan`: from a study file, the records there are and a pilot to a plan.
+
+A study that was frozen from the same file is planned from `study.json`, without recipe types or torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ablate.records import FrozenStudy, StudyPaths, load_records, read_study
+from ablate.records.store import RecordError
+from ablate.scheduling.find import study_name
+from ablate.scheduling.plan import Plan, SpreadOf, make_plan, pilot_spread
+
+if TYPE_CHECKING:
+    from ablate.study import Study
+
+PILOT = "-pilot"
+PILOT_SEED = 2_000_000  # far from the study's own blocks: what is learnt here must not be used twice
+
+
+def plan_study(
+    study_file: Path, runs: Path, workers: int | None = None, *, spread: float | None = None
+) -> Plan:
+    """The plan of a study file. Raises StudyError with everything wrong with it."""
+    frozen = unchanged(study_file, runs) or _frozen(study_file)
+    records, _ = load_records(runs / frozen.name)
+    stated = spread or frozen.outcome.get("spread")
+    known = SpreadOf(float(stated), "stated") if stated else read_pilot(runs, frozen.name)
+    run = frozen.run
+    return make_plan(
+        frozen,
+        records,
+        workers=workers or run.get("workers") or _local_workers(run),
+        rate_per_hour=run.get("rate_per_hour"),
+        watts=run.get("watts"),
+        pilot=known,
+    )
+
+
+def unchanged(study_file: Path, runs: Path) -> FrozenStudy | None:
+    """The study as frozen from this very file; None when there is none, or the file was edited since."""
+    try:
+        content = study_file.read_bytes()
+        found = read_study(runs / study_name(study_file))
+    except (OSError, RecordError):
+        return None
+    return found if found.source_sha256 == hashlib.sha256(content).hexdigest() else None
+
+
+def _frozen(study_file: Path) -> FrozenStudy:
+    from ablate import design
+    from ablate.scheduling.attempts import now
+    from ablate.scheduling.run import prior_points
+    from ablate.study import Study  # loads the recipe types, and with them torch
+
+    study = Study.load(study_file)
+    return design.freeze(study, created=now(), priors=prior_points(study)[0])
+
+
+def _local_workers(run: dict[str, object]) -> int:
+    from ablate.scheduling.run import local_executor
+
+    gpus, threads = run.get("gpus_per_trial", 1), run.get("threads")
+    return local_executor(None, int(str(gpus)), threads if isinstance(threads, int) else None).workers
+
+
+# --- the pilot -----------------------------------------------------------------------------------------
+
+
+def read_pilot(runs: Path, name: str) -> SpreadOf | None:
+    """The spread that a study's pilot measured."""
+    root = runs / (name + PILOT)
+    if not StudyPaths(root).study.exists():
+        return None
+    return pilot_spread(read_study(root), load_records(root)[0])
+
+
+def run_pilot(study_file: Path, runs: Path, blocks: int, workers: int | None = None) -> int:
+    """Run the baseline against itself with other weights on a few blocks of its own; the exit code."""
+    from ablate.scheduling.run import run_loaded
+    from ablate.study import Study
+
+    return run_loaded(pilot_of(Study.load(study_file), blocks), runs, workers)
+
+
+def pilot_of(study: Study, blocks: int) -> Study:
+    """The A/A study of a study's baseline."""
+    from ablate.design.config import Design
+
+    design = Design(replicates=2, blocks=blocks, seed=study.file.design.seed + PILOT_SEED)
+    question = f"How far apart are two baselines of {study.name} on the same block?"
+    file = study.file.model_copy(
+        update={"design": design, "question": question, "title": f"A/A pilot of {study.name}",
+                "tradeoff": None}
+    )  # fmt: skip
+    return replace(study, name=study.name + PILOT, file=file, sha256="")
