@@ -10,6 +10,8 @@ import pytest
 import ablate.study
 from ablate.design import arms, cautions, freeze
 from ablate.recipe import PRESETS, preset
+from ablate.scheduling.plan import make_plan
+from ablate.scheduling.plantext import text as plan_text
 from ablate.study import Study, StudyError, schema
 
 GOOD = """\
@@ -186,7 +188,19 @@ def test_every_study_of_the_repository_plans(path):
     if "ABLATE_DATA" in text and "ABLATE_DATA" not in os.environ:
         pytest.skip("needs ABLATE_DATA")
     study = Study.load(path)
-    assert len(freeze(study, created="").trials) == len(arms(study)) * study.file.design.blocks
-    head = text.split("name:", 1)[0]
+    frozen = freeze(study, created="")
+    plan = make_plan(frozen, [], workers=1)
+    assert plan.trials >= len(frozen.trials)
+    assert "outcome" in plan_text(plan)
+    design = study.file.design
+    if not (design.tune or design.probe or design.kind == "search"):
+        assert len(frozen.trials) == len(arms(study)) * design.first_blocks
+    head = text.split("\nname:", 1)[0]
     assert "Protocol." in head, "a study's comment header is its protocol"
     assert "$schema=../ablate/study.schema.json" in head
+
+
+def test_the_ladder_ends_at_the_crammed_recipe():
+    found = arms(Study.load(Path(__file__).parent.parent / "studies" / "ladder.yaml"))
+    last = [arm for arm in found if not arm.name.startswith("back")][-1]
+    assert last.recipe == preset("crammed-bert")
