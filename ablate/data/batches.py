@@ -6,12 +6,16 @@ same stretch into other micro-batches gives the same rows with the same masks.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from ablate.data.errors import DataError
 from ablate.data.masking import Masker, MaskRule, TokenMasking
+from ablate.data.rows import Rows
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,13 @@ class Batches:
     """The endless stream of masked rows of one block.
 
     `order` None: every epoch is a new permutation from the order seed. A fixed order holds for the first
-    epoch, since it is meant as a curriculum; when the data run out, later epochs are permutations as well,
-    the same ones that the random arm of the block sees.
+    `sorted_epochs` (None: for all), since it is meant as a curriculum; later epochs are permutations as well,
+    the same ones that the random arm of the block sees. The log says when an epoch begins again.
     """
 
     def __init__(
         self,
-        rows: np.ndarray,
+        rows: np.ndarray | Rows,
         order: np.ndarray | None,
         *,
         order_seed: int,
@@ -44,6 +48,7 @@ class Batches:
         vocabulary: int,
         masking: TokenMasking | None = None,
         continues: np.ndarray | None = None,
+        sorted_epochs: int | None = 1,
     ) -> None:
         if len(rows) == 0:
             raise DataError(
@@ -54,6 +59,8 @@ class Batches:
                 f"an order must name every row once; it has {len(order)} entries for {len(rows)} rows"
             )
         self.rows, self.order, self._order_seed = rows, order, order_seed
+        self._sorted_epochs = sorted_epochs
+        self._announced = 0
         pieces = np.zeros(vocabulary, dtype=bool) if continues is None else continues
         self.masker = Masker(mask_seed, mask_rate, mask_rule, vocabulary, masking or TokenMasking(), pieces)
         self._permutation: tuple[int, np.ndarray] | None = None  # of the epoch read last
@@ -68,7 +75,14 @@ class Batches:
         chosen = self.numbers(start, size)
         ids, columns, labels = self.masker(self.rows[chosen], start)
         flat = columns + np.arange(size)[:, None] * ids.shape[1]
-        return Batch(ids, flat.ravel(), labels.ravel(), (start + size - 1) // len(self.rows))
+        epoch = (start + size - 1) // len(self.rows)
+        if epoch > self._announced:
+            self._announced = epoch
+            log.info(
+                "the %d rows of the corpus are read for the %d. time, in %s order",
+                len(self.rows), epoch + 1, "the same" if self._keeps_order(epoch) else "a new",
+            )  # fmt: skip
+        return Batch(ids, flat.ravel(), labels.ravel(), epoch)
 
     def numbers(self, start: int, size: int) -> np.ndarray:
         """Which rows [size] these are; a stretch may run over the end of an epoch, even several."""
@@ -81,9 +95,12 @@ class Batches:
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def _epoch(self, epoch: int) -> np.ndarray:
-        if epoch == 0 and self.order is not None:
+        if self.order is not None and self._keeps_order(epoch):
             return self.order
         if self._permutation is None or self._permutation[0] != epoch:
             generator = np.random.Generator(np.random.Philox(key=self._order_seed, counter=epoch << 64))
             self._permutation = (epoch, generator.permutation(len(self.rows)))
         return self._permutation[1]
+
+    def _keeps_order(self, epoch: int) -> bool:
+        return self.order is not None and (self._sorted_epochs is None or epoch < self._sorted_epochs)

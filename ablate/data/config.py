@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from ablate.data.cleaning.config import Cleaning
 from ablate.data.errors import DataError
 from ablate.data.order import Order
-from ablate.data.sources import FilesSource, GrammarSource, HubSource, LocalSource
-from ablate.data.tokenizer import GivenVocabulary, WordPiece
-from ablate.knobs import Config, Knob, one_of
+from ablate.data.sources import FilesSource, HubSource, LocalSource, SourceConfig
+from ablate.data.tokenizer import TokenizerConfig, WordPiece
+from ablate.knobs import Config, Knob
 
 if TYPE_CHECKING:
     from ablate.recipe import Recipe
@@ -22,14 +22,14 @@ class DataConfig(Config):
     """Everything that decides which tokens a trial reads; the defaults are the crammed recipe's."""
 
     source: Annotated[
-        Annotated[GrammarSource | LocalSource | FilesSource | HubSource, one_of],
+        SourceConfig,
         Knob(
             "where the text comes from",
             paper="Table 2: 75.9 (C4) to 79.1 (OSCAR) unfiltered; the Pile best with filter and order, 80.1",
         ),
     ] = HubSource()
     tokenizer: Annotated[
-        Annotated[WordPiece | GivenVocabulary, one_of],
+        TokenizerConfig,
         Knob("how text becomes tokens", paper="4.1: BPE and unigram pieces make no significant difference"),
     ] = WordPiece()
     cleaning: Cleaning = Cleaning()
@@ -48,16 +48,31 @@ class DataConfig(Config):
         bool, Knob("a [SEP] after each document", paper="4.1: dropping it hardly matters")
     ] = True
     cls: Annotated[bool, Knob("a [CLS] before each document", paper="4.1: no effect")] = False
+    attention: Annotated[
+        Literal["row", "document"],
+        Knob(
+            "what a token of packed rows attends to: the whole row, or its own document in it",
+            paper="4.1: rows of several documents are not told apart",
+        ),
+    ] = "row"
     order: Annotated[
         Order,
         Knob(
-            "order of the rows in the first pass; later passes are random",
+            "order of the rows",
             paper="4.4, Table 2: sorting adds 0.8 on the filtered Pile, -0.3 on C4, 0.0 on OSCAR",
         ),
     ] = "sentence-length"
     reverse: Annotated[
-        bool, Knob("read the first pass from its end", paper="the reference scripts a reversed curriculum")
+        bool, Knob("read them from the end of the order", paper="the reference scripts a reversed curriculum")
     ] = False
+    sorted_passes: Annotated[
+        int | None,
+        Knob(
+            "passes that keep the order, as a curriculum does; later ones are random; none: all keep it",
+            1,
+            100,
+        ),
+    ] = 1
     token_ratio: Annotated[
         float | None,
         Knob(
@@ -81,6 +96,22 @@ class DataConfig(Config):
     def inert(self, recipe: Recipe) -> Iterable[str]:
         if self.order == "random":
             yield "data.reverse"
+            yield "data.sorted_passes"
+
+    def conflicts(self, recipe: Recipe) -> list[str]:
+        if self.attention == "row":
+            return []
+        model, told = recipe.model, []
+        if not self.separator:
+            told.append(
+                "data.attention document tells documents apart by their [SEP]; set data.separator: true"
+            )
+        if not model.attention.score_heads(model) or model.stack.kind == "funnel":
+            told.append(
+                "data.attention document acts on the attention scores of whole rows, which model.attention "
+                f"{model.attention.kind} with model.stack {model.stack.kind} lacks; take softmax and plain"
+            )
+        return told
 
 
 def check(config: DataConfig) -> list[str]:

@@ -148,6 +148,15 @@ def digest(path: Path) -> dict[str, str | int]:
     return {"file": path.name, "bytes": size, "sha256": hasher.hexdigest()}
 
 
+def size_in_words(size: float) -> str:
+    """`59.5 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
 def licence_in(readme: Path, name: str) -> str:
     """The licence that a table in a data folder's README gives for a corpus; "unknown" without one.
 

@@ -1,33 +1,45 @@
-"""prepare(): text → tokenizer → packed rows → order, each stage cached by what determines it.
+"""prepare(): text → cleaned text → tokenizer → tokens → packed rows → order, each stage cached by what determines it.
 
-Arms that differ only in order share the rows, arms that differ only in length share the tokenizer:
+    text/<key>/         source                                     tokenizers/<key>/   text, tokenizer config
+    cleaned/<key>/      text before, stage                         tokens/<key>/       text, tokenizer
+    rows/<key>/         tokens, length, separator, cls, ratio      orders/<key>/       rows, order
+    cuts/<key>/         rows, number of tokens
 
-    tokenizers/<key>/tokenizer.json     source, tokenizer config
-    rows/<key>/{train,validation}.npy   source, tokenizer, length, separator, cls, token ratio, tokens
-    orders/<key>/order.npy              rows, order
+Arms share every stage before the first in which they differ: those that differ in order share the rows, those
+that differ in length the tokens. Keys follow from configs alone, so a finished stage is found without the ones
+before it, which may be removed to save space.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ablate.data import order, text
+from ablate.data.cleaning import Document, Report, rank
 from ablate.data.config import DataConfig
+from ablate.data.encoding import encode, width
 from ablate.data.errors import DataError
-from ablate.data.order import fixed_order
-from ablate.data.packing import Counts, Packer, pack
-from ablate.data.sources import Split
-from ablate.data.store import key_of, obtain
+from ablate.data.mapping import Mapper, Processes
+from ablate.data.packing import Counts, Frame, pack, plan
+from ablate.data.rows import Rows
+from ablate.data.sources import MixtureSource
+from ablate.data.store import VERSION, key_of, obtain
+from ablate.data.text import Shards, Text
 from ablate.data.tokenizer import hash_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+log = logging.getLogger(__name__)
 
 # 2048 rows of 128 are 262 thousand tokens, some 65 thousand predictions at 25 %: the held-out loss is then
 # known to about 0.01, and a hub corpus is not read to its end for it.
@@ -41,8 +53,8 @@ class Prepared:
     path: Path  # folder of the rows
     config: DataConfig
     tokenizer: Tokenizer
-    train: np.ndarray  # [rows, length], uint16 or uint32
-    validation: np.ndarray  # [rows, length], at most VALIDATION_ROWS
+    train: Rows  # [rows, length], uint16 or uint32
+    validation: Rows  # [rows, length], at most VALIDATION_ROWS
     order: np.ndarray | None  # [rows] uint32; None: random, drawn from the order stream
     manifest: dict[str, Any]
 
@@ -54,172 +66,318 @@ class Prepared:
     @property
     def continues(self) -> np.ndarray:
         """[vocabulary] True for pieces that go on with the word before them, `##…` in WordPiece."""
-        pieces = self.tokenizer.get_vocab()
+        goes_on = self.config.tokenizer.goes_on
         found = np.zeros(self.vocabulary, dtype=bool)
-        found[[number for piece, number in pieces.items() if piece.startswith("##")]] = True
+        found[[number for piece, number in self.tokenizer.get_vocab().items() if goes_on(piece)]] = True
         return found
 
     @property
     def fingerprint(self) -> str:
-        """What identifies the training tokens and their fixed order."""
+        """What identifies these rows in this order."""
         return str(self.manifest["fingerprint"])
 
     @property
     def warnings(self) -> list[str]:
+        """What the user should know although nothing failed."""
         return list(self.manifest["warnings"])
 
 
-def prepare(config: DataConfig, cache: Path) -> Prepared:
-    """The corpus that a config describes, from the cache where it is there.
+def prepare(
+    config: DataConfig, cache: Path, *, mapper: Mapper | None = None, shards: Shards | None = None
+) -> Prepared:
+    """The corpus of a config, from the cache or prepared into it; shards go through `mapper`.
 
-    Safe to call from several processes at once. Raises DataError when the source cannot be read, is too
-    small, or gives fewer tokens than asked for.
+    Raises DataError when the source cannot be read or does not fill a row. Of several processes that ask at
+    once one prepares; one that was killed is gone on with from the first shard that it had not finished.
     """
-    cache = Path(cache)
-    source = config.source.fingerprint()
-    tokenizer_folder, tokenizer_manifest = _tokenizer(config, source, cache)
-    tokenizer = _load_tokenizer(tokenizer_folder)
-    what = config.model_dump(include={"length", "separator", "cls", "token_ratio", "tokens"})
-    key = key_of(
-        {"source": source, "tokenizer": tokenizer_manifest["sha256"], "validation": VALIDATION_ROWS, **what}
-    )
-    folder = cache / "rows" / key
-    manifest = obtain(folder, lambda place: _rows(config, tokenizer, tokenizer_manifest, source, place))
-    train = np.load(folder / "train.npy", mmap_mode="r")
-    order = _order(config, train, tokenizer, key, cache)
-    return Prepared(
-        path=folder,
-        config=config,
-        tokenizer=tokenizer,
-        train=train,
-        validation=np.load(folder / "validation.npy", mmap_mode="r"),
-        order=None if order is None else order[::-1] if config.reverse else order,
-        # Rows are shared by configs that come to the same tokens: what this one asked for is added here.
-        manifest={
-            **manifest,
-            "config": config.model_dump(),
-            "order": config.order,
-            "fingerprint": f"{key}-{config.order}{'-reversed' if config.reverse else ''}",
-            "warnings": [*_smaller_vocabulary(config, tokenizer_manifest), *manifest["warnings"]],
-        },
-    )
+    return Pipeline(config, Path(cache), mapper or Processes(), shards or Shards()).prepared()
 
 
-def _tokenizer(config: DataConfig, source: dict[str, Any], cache: Path) -> tuple[Path, dict[str, Any]]:
-    what = config.tokenizer.fingerprint()
-    # A given vocabulary does not depend on the text.
-    key = key_of({"tokenizer": what, "source": source if what["kind"] == "wordpiece" else None})
+def is_prepared(config: DataConfig, cache: Path, *, shards: Shards | None = None) -> bool:
+    """Whether the rows of a config are in the cache."""
+    from ablate.data.store import finished
 
-    def build(place: Path) -> dict[str, Any]:
-        tokenizer = config.tokenizer.build(config.source.documents("train"))
-        tokenizer.save(str(place / "tokenizer.json"))
-        return {"tokenizer": what, "sha256": hash_of(tokenizer), "vocabulary": tokenizer.get_vocab_size()}
-
-    folder = cache / "tokenizers" / key
-    return folder, obtain(folder, build)
+    return finished(Pipeline(config, Path(cache), Processes(), shards or Shards()).rows_folder) is not None
 
 
-def _load_tokenizer(folder: Path) -> Tokenizer:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
-
-
-def _rows(
-    config: DataConfig,
-    tokenizer: Tokenizer,
-    tokenizer_manifest: dict[str, Any],
-    source: dict[str, Any],
-    place: Path,
-) -> dict[str, Any]:
-    started = time.monotonic()
-    counts = {
-        "train": _write(config, tokenizer, "train", place / "train.npy", None),
-        "validation": _write(config, tokenizer, "validation", place / "validation.npy", VALIDATION_ROWS),
-    }
-    for split, count in counts.items():
-        _require_rows(split, count, config)
-    if config.tokens is not None:
-        _cut(place / "train.npy", config.tokens)
-    train = np.load(place / "train.npy", mmap_mode="r")
-    return {
-        "source": source,
-        "licence": config.source.licence(),
-        "counts": {split: count.to_dict() for split, count in counts.items()},
-        "documents": counts["train"].documents_kept,
-        "rows": len(train),
-        "tokens": int(train.size),
-        "validation_tokens": counts["validation"].tokens_packed,
-        "content_sha256": hashlib.sha256(train).hexdigest(),
-        "tokenizer": tokenizer_manifest["sha256"],
-        "vocabulary": tokenizer_manifest["vocabulary"],
-        "warnings": _much_filtered(config, counts["train"]),
-        "seconds": round(time.monotonic() - started, 3),
-    }
+def cleaning_reports(config: DataConfig, cache: Path, *, mapper: Mapper | None = None) -> list[Report]:
+    """What each cleaning stage did, with examples; runs the stages that are not in the cache."""
+    return Pipeline(config, Path(cache), mapper or Processes(), Shards()).cleaned()[1]
 
 
-def _write(config: DataConfig, tokenizer: Tokenizer, split: Split, path: Path, most: int | None) -> Counts:
-    """Pack a split into an .npy file, at most so many rows."""
-    dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32)
-    packer = Packer(config.length, separator=config.separator, cls=config.cls, dtype=dtype)
-    counts = Counts()
-    rows = pack(config.source.documents(split), tokenizer, packer, config.token_ratio, counts)
-    counts_written = _stream(path, rows, config.length, dtype, most)
-    counts.rows, counts.tokens_packed = counts_written, counts_written * config.length
-    return counts
+@dataclass
+class Pipeline:
+    """The stages of one config in one cache."""
 
+    config: DataConfig
+    cache: Path
+    mapper: Mapper
+    shards: Shards
+    _text: tuple[Text, list[Report]] | None = field(default=None, init=False)
 
-def _stream(path: Path, parts: Iterable[np.ndarray], length: int, dtype: np.dtype, most: int | None) -> int:
-    """Write an .npy file whose number of rows is not known beforehand; memory holds one part at a time."""
-    rows = 0
-    with open(path, "wb") as file:
-        _header(file.write, rows, length, dtype)
-        for part in parts:
-            kept = part if most is None else part[: most - rows]
-            file.write(np.ascontiguousarray(kept).data)
-            rows += len(kept)
-            if rows == most:
-                break
-        file.seek(0)
-        # numpy pads the header so that the first axis may grow: the length does not change.
-        _header(file.write, rows, length, dtype)
-    return rows
+    # --- keys ------------------------------------------------------------------------------------------
 
+    @cached_property
+    def source(self) -> dict[str, Any]:
+        """What the text is identified by; reads files to hash them."""
+        return self.config.source.fingerprint()
 
-def _header(write: Callable[[bytes], Any], rows: int, length: int, dtype: np.dtype) -> None:
-    class Sink:
-        def write(self, data: bytes) -> None:
-            write(data)
+    @cached_property
+    def text_key(self) -> str:
+        """Of the cleaned text."""
+        key = key_of({"text": self.source, "characters": self.shards.characters})
+        for stage in text.stages_of(self.config):
+            key = text.cleaned_key(key, stage)
+        return key
 
-    description = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": (rows, length),
-    }
-    np.lib.format.write_array_header_1_0(Sink(), description)
-
-
-def _cut(path: Path, tokens: int) -> None:
-    """Keep a random subset of the rows, in the order of the corpus.
-
-    A random subset and not the first rows, because the rows of a novel are consecutive.
-    """
-    train = np.load(path, mmap_mode="r")
-    rows = tokens // train.shape[1]
-    if rows == 0 or rows > len(train):
-        raise DataError(
-            f"data.tokens must lie between one row ({train.shape[1]}) and what the source gives; "
-            f"it is {tokens} and the source gives {train.size}; ask for fewer, or add text"
+    @cached_property
+    def tokenizer_key(self) -> str:
+        config = self.config.tokenizer
+        # A given vocabulary does not depend on the text.
+        return key_of(
+            {"tokenizer": config.fingerprint(), "text": self.text_key if config.reads_text else None}
         )
-    chosen = np.sort(np.random.Generator(np.random.Philox(key=0)).choice(len(train), rows, replace=False))
-    np.save(path.with_name("cut.npy"), train[chosen])
-    path.with_name("cut.npy").replace(path)
+
+    @cached_property
+    def rows_key(self) -> str:
+        frame = self.config.model_dump(include={"length", "separator", "cls", "token_ratio"})
+        return key_of(
+            {
+                "tokens": self.tokens_key, "validation": VALIDATION_ROWS, "weights": self.weights,
+                "file": self.shards.tokens, **frame,
+            }
+        )  # fmt: skip
+
+    @cached_property
+    def tokens_key(self) -> str:
+        return key_of({"text": self.text_key, "tokenizer": self.tokenizer_key})
+
+    @property
+    def weights(self) -> list[float] | None:
+        source = self.config.source
+        return [part.weight for part in source.parts] if isinstance(source, MixtureSource) else None
+
+    @property
+    def rows_folder(self) -> Path:
+        return self.cache / "rows" / self.rows_key
+
+    # --- stages ----------------------------------------------------------------------------------------
+
+    def cleaned(self) -> tuple[Text, list[Report]]:
+        """The text that is left, and what each cleaning stage did."""
+        if self._text is None:
+            found, reports = text.read_source(self.config.source, self.cache, self.shards), []
+            for stage in text.stages_of(self.config):
+                log.info("cleaning: %s", stage.name)
+                found, report = text.clean(found, stage, self.cache, self.mapper)
+                reports.append(report)
+            self._text = found, reports
+        return self._text
+
+    def tokenizer(self) -> tuple[Path, dict[str, Any]]:
+        """Folder and manifest of the tokenizer."""
+        config = self.config.tokenizer
+
+        def build(place: Path) -> dict[str, Any]:
+            documents = self._sample(config.sample) if config.reads_text else iter(())
+            tokenizer = config.build(documents)
+            tokenizer.save(str(place / "tokenizer.json"))
+            return {
+                "tokenizer": config.fingerprint(),
+                "sha256": hash_of(tokenizer),
+                "vocabulary": tokenizer.get_vocab_size(),
+            }
+
+        folder = self.cache / "tokenizers" / self.tokenizer_key
+        return folder, obtain(folder, build)
+
+    def _sample(self, characters: int) -> Iterator[str]:
+        """Training documents of about so many characters, from everywhere in the corpus."""
+        found, _ = self.cleaned()
+        total = sum(shard.characters for shard in found.train)
+        share = 1.0 if total <= characters else characters / total
+        for shard in found.train:
+            for document in text.read_documents(self.cache / shard.file):
+                if share == 1.0 or _drawn(document, share):
+                    yield document.text
+
+    def tokens(self) -> tuple[Path, dict[str, Any]]:
+        """Folder and manifest of the encoded documents."""
+        folder = self.cache / "tokens" / self.tokens_key
+
+        def build(place: Path) -> dict[str, Any]:
+            found, _ = self.cleaned()
+            tokenizer, _ = self.tokenizer()
+            return encode(found, tokenizer, self.cache, self.mapper, place)
+
+        return folder, obtain(folder, build)
+
+    def rows(self) -> dict[str, Any]:
+        """Manifest of the rows."""
+        return obtain(self.rows_folder, self._pack)
+
+    def _pack(self, place: Path) -> dict[str, Any]:
+        started = time.monotonic()
+        config, frame = self.config, Frame.of(self.config)
+        folder, encoded = self.tokens()
+        _, tokenizer = self.tokenizer()
+        found, reports = self.cleaned()
+        counts: dict[str, Counts] = {}
+        written: dict[str, list[dict[str, Any]]] = {}
+        for split, most in (("train", None), ("validation", VALIDATION_ROWS)):
+            shares = self.weights if split == "train" else None
+            placed, count = plan(folder, encoded[split], frame, shares)
+            _require_rows(split, count, config, reports)
+            if most is not None and count.rows > most:
+                count.rows, count.tokens_packed = most, most * config.length
+            rows_per_file = max(1, self.shards.tokens // config.length)
+            written[split] = pack(split, placed, frame, count.rows, rows_per_file, self.mapper, place)
+            counts[split] = count
+        digest = hashlib.sha256("".join(entry["sha256"] for entry in written["train"]).encode())
+        return {
+            "source": self.source,
+            "licence": config.source.licence(),
+            "extent": config.source.extent(),
+            "text": {
+                split: {"documents": sum(s.documents for s in found[split]), "shards": len(found[split])}
+                for split in ("train", "validation")
+            },
+            "cleaning": [_without_examples(report) for report in reports],
+            "counts": {split: count.to_dict() for split, count in counts.items()},
+            "shards": written,
+            "per_file": rows_per_file,
+            "length": config.length,
+            "dtype": width(tokenizer["vocabulary"]).name,
+            "documents": counts["train"].documents_kept,
+            "rows": counts["train"].rows,
+            "tokens": counts["train"].tokens_packed,
+            "validation_tokens": counts["validation"].tokens_packed,
+            "content_sha256": digest.hexdigest(),
+            "tokenizer": tokenizer["sha256"],
+            "vocabulary": tokenizer["vocabulary"],
+            "warnings": _much_filtered(config, counts["train"]),
+            "seconds": round(time.monotonic() - started, 3),
+        }
+
+    def cut(self, rows: int) -> np.ndarray | None:
+        """Which of the rows stay where the config asks for fewer tokens than there are; None: all.
+
+        A random subset in the order of the corpus, and not the first rows, because the rows of a novel are
+        consecutive.
+        """
+        tokens, length = self.config.tokens, self.config.length
+        if tokens is None:
+            return None
+        most = tokens // length
+        if most == 0 or most > rows:
+            raise DataError(
+                f"data.tokens must lie between one row ({length}) and what the source gives; "
+                f"it is {tokens} and the source gives {rows * length}; ask for fewer, or add text"
+            )
+
+        def build(place: Path) -> dict[str, Any]:
+            chance = np.random.Generator(np.random.Philox(key=0))
+            chosen = np.sort(chance.choice(rows, most, replace=False)).astype(np.uint32)
+            np.save(place / "rows.npy", chosen)
+            return {"rows": self.rows_key, "tokens": most * length}
+
+        folder = self.cache / "cuts" / key_of({"rows": self.rows_key, "tokens": tokens})
+        obtain(folder, build)
+        chosen: np.ndarray = np.load(folder / "rows.npy", mmap_mode="r")
+        return chosen
+
+    def order(self, rows: Rows, tokenizer: Tokenizer) -> np.ndarray | None:
+        """In which order all rows are read; None: random."""
+        config = self.config
+        if config.order == "random":
+            return None
+
+        def build(place: Path) -> dict[str, Any]:
+            score = order.score_for(config.order, rows, tokenizer)
+            order.sort(score, rows, place, mapper=self.mapper)
+            return {"order": config.order, "rows": self.rows_key}
+
+        folder = self.cache / "orders" / key_of({"rows": self.rows_key, "order": config.order})
+        obtain(folder, build)
+        found: np.ndarray = np.load(folder / "order.npy", mmap_mode="r")
+        return found
+
+    # --- the whole ---------------------------------------------------------------------------------------
+
+    def prepared(self) -> Prepared:
+        """Every stage, from the cache where it is there."""
+        from tokenizers import Tokenizer
+
+        config, manifest = self.config, self.rows()
+        folder, tokenizer_manifest = self.tokenizer()
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        whole = self._mapped("train", manifest, None)
+        found = self.order(whole, tokenizer)
+        chosen = self.cut(len(whole))
+        train = whole if chosen is None else self._mapped("train", manifest, chosen)
+        if found is not None:
+            found = order.of_chosen(found, chosen, len(whole))
+        return Prepared(
+            path=self.rows_folder,
+            config=config,
+            tokenizer=tokenizer,
+            train=train,
+            validation=self._mapped("validation", manifest, None),
+            order=None if found is None else found[::-1] if config.reverse else found,
+            # Rows are shared by configs that come to the same tokens: what this one asked for is added here.
+            manifest={
+                **{key: value for key, value in manifest.items() if key not in ("files", "shards")},
+                "version": VERSION,
+                "config": config.model_dump(mode="json"),
+                "order": config.order,
+                "rows": len(train),
+                "tokens": train.size,
+                "fingerprint": self._fingerprint(),
+                "warnings": [*_smaller_vocabulary(config, tokenizer_manifest), *manifest["warnings"]],
+            },
+        )
+
+    def _mapped(self, split: str, manifest: dict[str, Any], chosen: np.ndarray | None) -> Rows:
+        shards = manifest["shards"][split]
+        return Rows(
+            [self.rows_folder / f"{split}-{number:05d}.npy" for number in range(len(shards))],
+            rows=sum(shard["rows"] for shard in shards),
+            length=manifest["length"],
+            per_file=manifest["per_file"],
+            dtype=np.dtype(manifest["dtype"]),
+            chosen=chosen,
+        )
+
+    def _fingerprint(self) -> str:
+        config = self.config
+        parts = [self.rows_key, config.order]
+        if config.order != "random":
+            parts += ["reversed"] if config.reverse else []
+            parts += [f"{config.sorted_passes or 'all'}-passes"] if config.sorted_passes != 1 else []
+        parts += [f"{config.tokens}-tokens"] if config.tokens is not None else []
+        return "-".join(parts)
 
 
-def _require_rows(split: str, count: Counts, config: DataConfig) -> None:
+def _drawn(document: Document, share: float) -> bool:
+    # Another hash than the one by which documents are ranked, or a cut would keep just the sample.
+    return rank(f"sample/{document.id}") < share * 2**64
+
+
+def _without_examples(report: Report) -> dict[str, Any]:
+    """A report as records hold it; `ablate data inspect` shows the examples."""
+    return {key: value for key, value in report.to_dict().items() if not key.endswith("_examples")}
+
+
+def _require_rows(split: str, count: Counts, config: DataConfig, reports: list[Report]) -> None:
     if count.rows:
         return
     where = f"the {split} split of source '{config.source.short()}'"
+    for report in reports if split == "train" else []:
+        if report.documents_in and not report.documents_out:
+            raise DataError(
+                f"{where} must keep documents after cleaning; stage '{report.stage}' drops all "
+                f"{report.documents_in}; loosen it"
+            )
     if count.documents_read == 0:
         raise DataError(f"{where} must hold documents; it holds none; correct the source")
     if count.documents_kept == 0 and count.documents_filtered:
@@ -248,19 +406,3 @@ def _much_filtered(config: DataConfig, count: Counts) -> list[str]:
         f"the token-ratio filter ({config.token_ratio}) dropped {share:.0%} of the documents; "
         "a small vocabulary needs a larger ratio"
     ]
-
-
-def _order(
-    config: DataConfig, train: np.ndarray, tokenizer: Tokenizer, rows_key: str, cache: Path
-) -> np.ndarray | None:
-    if config.order == "random":
-        return None
-
-    def build(place: Path) -> dict[str, Any]:
-        np.save(place / "order.npy", fixed_order(config.order, train, tokenizer))
-        return {"order": config.order, "rows": rows_key}
-
-    folder = cache / "orders" / key_of({"rows": rows_key, "order": config.order})
-    obtain(folder, build)
-    order: np.ndarray = np.load(folder / "order.npy", mmap_mode="r")
-    return order

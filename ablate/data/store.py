@@ -1,4 +1,9 @@
-"""A content-addressed cache: a folder is built once, under a lock, and appears whole or not at all."""
+"""A content-addressed cache: a folder is built once, under a lock, and appears whole or not at all.
+
+A folder of shards is built shard by shard in a place that outlives the process: a build that was killed goes
+on with the first shard that lacks its result. A result is written after its files are on disk, so a file
+without one is of no account.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,23 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ablate.data.errors import DataError
+from ablate.data.mapping import Mapper
 from ablate.records import read_json, write_json
 from ablate.records.store import sync
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of the stored layout and of everything that decides the tokens; part of every key
+VERSION = 3  # of the stored layout and of everything that decides the tokens; part of every key
 MANIFEST = "manifest.json"
+RESULT = ".result.json"  # the end of the name of a shard's result
+
+Job = Callable[[Path], Mapping[str, Any]]  # writes the files of one shard into a folder; returns its result
 
 
 def key_of(value: Mapping[str, Any]) -> str:
@@ -68,22 +79,73 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _build(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
-    for leftover in folder.parent.glob(f".{folder.name}.*"):  # of a builder that died: we hold its lock
-        shutil.rmtree(leftover)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    temporary.mkdir()
+    temporary = folder.with_name(f".{folder.name}.partial")  # ours alone: we hold the lock
+    try:
+        left = read_json(temporary / MANIFEST).get("version")
+    except (OSError, ValueError):
+        left = None
+    if left != VERSION:  # the leftovers of another version
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        write_json(temporary / MANIFEST, {"version": VERSION})
     try:
         content = build(temporary)
-        files = {path.name: path.stat().st_size for path in sorted(temporary.iterdir())}
-        for path in temporary.iterdir():
-            sync(path)
-        write_json(temporary / MANIFEST, {"version": VERSION, **content, "files": files})
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(temporary, folder)
-        sync(folder.parent)
-    finally:
+    except DataError:  # would come again; after anything else the finished shards are worth keeping
         shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _finish(temporary, content)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.rename(temporary, folder)
+    sync(folder.parent)
     manifest = finished(folder)
     assert manifest is not None
     return manifest
+
+
+def _finish(place: Path, content: Mapping[str, Any]) -> None:
+    for result in place.glob(f"*{RESULT}"):
+        result.unlink()
+    (place / MANIFEST).unlink()
+    files = {path.name: path.stat().st_size for path in sorted(place.iterdir())}
+    for path in place.iterdir():
+        sync(path)
+    write_json(place / MANIFEST, {"version": VERSION, **content, "files": files})
+
+
+# --- shards ------------------------------------------------------------------------------------------
+
+
+def build_shards(place: Path, jobs: Mapping[str, Job], mapper: Mapper) -> dict[str, dict[str, Any]]:
+    """The result of every job by its name, in the order of `jobs`; those with one already are not run."""
+    found = {name: result for name in jobs if (result := result_of(place, name)) is not None}
+    left = [(name, job) for name, job in jobs.items() if name not in found]
+    if found:
+        log.info("%d of %d shards of %s are there already", len(found), len(jobs), place.name)
+    found |= mapper(partial(_run, place), left)
+    return {name: found[name] for name in jobs}
+
+
+def _run(place: Path, item: tuple[str, Job]) -> tuple[str, dict[str, Any]]:
+    name, job = item
+    return name, keep_result(place, name, job(place))
+
+
+def result_of(place: Path, name: str) -> dict[str, Any] | None:
+    """The result of a shard that is complete, else None."""
+    try:
+        result = read_json(place / f"{name}{RESULT}")
+        sizes = {file: (place / file).stat().st_size for file in result["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return result if sizes == result["files"] else None
+
+
+def keep_result(place: Path, name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a shard's result, which makes it complete; `result["files"]` names its files."""
+    names: Sequence[str] = result["files"]
+    for file in names:
+        sync(place / file)
+    kept = {**result, "files": {file: (place / file).stat().st_size for file in names}}
+    write_json(place / f"{name}{RESULT}", kept)
+    return kept

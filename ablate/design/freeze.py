@@ -191,12 +191,12 @@ def frozen_arm(arm: Arm, baseline: Arm) -> FrozenArm:
 
 def _parameters(recipe: Recipe) -> int | None:
     """Parameters of the model; None where the vocabulary is known only once its file is read."""
-    from ablate.data.tokenizer import WordPiece
     from ablate.model import parameters
 
-    if not isinstance(recipe.data.tokenizer, WordPiece):
+    vocabulary = getattr(recipe.data.tokenizer, "vocabulary", None)
+    if vocabulary is None:
         return None
-    size = {"vocabulary": recipe.data.tokenizer.vocabulary, "length": recipe.data.length}
+    size = {"vocabulary": vocabulary, "length": recipe.data.length}
     return parameters(recipe.model, **size) + recipe.train.objective.parameters(recipe.model)
 
 

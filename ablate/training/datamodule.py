@@ -43,6 +43,7 @@ class PretrainingData(LightningDataModule):
             vocabulary=vocabulary,
             masking=train.masking,
             continues=data.continues,
+            sorted_epochs=recipe.data.sorted_passes,
         )
 
     def micro_batch(self, start: int, device: torch.device, size: int | None = None) -> MicroBatch:

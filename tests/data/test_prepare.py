@@ -33,14 +33,15 @@ def test_the_manifest_accounts_for_every_document_and_token(cache: Path) -> None
     found = prepare(TINY, cache)
     count = found.manifest["counts"]["train"]
     assert found.train.shape == (count["rows"], 64)
+    assert (count["tokens_padding"], count["tokens_truncated"]) == (0, 0)
     assert found.train.dtype == np.uint16
     assert found.manifest["tokens"] == found.train.size
     assert count["documents_read"] == count["documents_kept"]
     assert (
         count["tokens_packed"] + count["tokens_dropped"] == count["tokens_encoded"] + count["documents_kept"]
     )
-    assert (found.train == SEP).sum() <= count["documents_kept"]
-    assert found.train.max() < found.vocabulary
+    assert (found.train[:] == SEP).sum() <= count["documents_kept"]
+    assert found.train[:].max() < found.vocabulary
     assert found.manifest["licence"]
     assert len(found.validation) > 10
 
@@ -104,7 +105,7 @@ def damage_manifest(folder: Path) -> None:
 
 
 def damage_rows(folder: Path) -> None:
-    os.truncate(folder / "train.npy", 1000)
+    os.truncate(folder / "train-00000.npy", 1000)
 
 
 def damage_version(folder: Path) -> None:
@@ -129,16 +130,19 @@ def test_a_damaged_or_foreign_cache_is_built_again(tmp_path: Path, damage) -> No
 def test_a_failed_build_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         prepare(amended(length=1024, source=GrammarSource(megabytes=0.05), token_ratio=0.15), tmp_path)
-    assert not [p for p in (tmp_path / "rows").iterdir() if p.name != "locks"]
+    assert [p.name for p in (tmp_path / "rows").iterdir()] == ["locks"]
 
 
-def test_leftovers_of_a_killed_build_are_removed(tmp_path: Path) -> None:
+def test_leftovers_of_another_version_are_not_gone_on_with(tmp_path: Path) -> None:
     folder = prepare(TINY, tmp_path).path
-    leftover = folder.with_name(f".{folder.name}.99999")
+    leftover = folder.with_name(f".{folder.name}.partial")
     folder.rename(leftover)  # as if the builder had been killed before the rename
+    (leftover / "manifest.json").write_text(json.dumps({"version": VERSION - 1}))
+    (leftover / "strange").touch()
     again = prepare(TINY, tmp_path)
     assert again.path == folder
     assert not leftover.exists()
+    assert "strange" not in json.loads((folder / "manifest.json").read_text())["files"]
 
 
 def test_processes_that_ask_at_once_prepare_once(tmp_path: Path) -> None:
