@@ -1,10 +1,10 @@
 """Packing: documents joined into one stream with their separators, and cut into rows.
 
     rows/<key>/train-00000.npy          rows [n, length]
-    rows/<key>/train-00000.lengths.npy  for each row the tokens of the document that its first token belongs to
+    rows/<key>/train-00000.lengths.npy  for each row the size of the document that it begins in
 
 No row is padded and no document is truncated: one that ends within a row is followed by the next. No token is
-lost where chunks or shards meet: how far each shard reaches in the stream is counted beforehand, so that every
+lost where chunks or shards meet: how far each shard reaches in the stream is counted beforehand, so that each
 file of rows can be cut by itself. Only the last partial row of a corpus is dropped (the reference code drops one
 after every 1024 documents).
 """

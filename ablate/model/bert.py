@@ -20,6 +20,8 @@ from ablate.model.head import HEADS, decoder
 from ablate.model.init import initialize
 from ablate.model.residual import RESIDUALS
 
+SEPARATOR = 3  # the id of [SEP]; an exported model comes without ablate.data
+
 
 class Block(nn.Module):
     """Attention, then feed-forward, each around the residual stream."""
@@ -82,7 +84,8 @@ class Encoder(nn.Module):
         self.final_norm = config.norm.build(config.width) if config.final_norm else nn.Identity()
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
-        """[B, T, D]. `mask_BT` is true at real tokens; None says that there is no padding.
+        """[B, T, D]. `mask_BT` is true at real tokens; None says that there is no padding. A mask [B, T, T] is
+        true where a position (row) may attend to another (column).
 
         Raises ValueError for rows longer than the encoder was built for.
         """
@@ -100,9 +103,17 @@ class Encoder(nn.Module):
         """Added to the scores of every layer: broadcasts to [B, H, T, T], in the products' precision."""
         bias = self.position_bias(x_BTD.shape[1])
         if mask_BT is not None:
-            padding = x_BTD.new_zeros(mask_BT.shape).masked_fill(~mask_BT, PADDING)[:, None, None, :]
-            bias = padding if bias is None else bias + padding
+            hidden = x_BTD.new_zeros(mask_BT.shape).masked_fill(~mask_BT, PADDING)
+            hidden = hidden[:, None, None, :] if mask_BT.dim() == 2 else hidden[:, None]
+            bias = hidden if bias is None else bias + hidden
         return None if bias is None else bias.to(_product_dtype(x_BTD))
+
+
+def same_document(ids_BT: Tensor) -> Tensor:
+    """[B, T, T] bool: whether two positions of packed rows lie in one document; a [SEP] ends its own."""
+    ends_BT = ids_BT == SEPARATOR
+    number_BT = ends_BT.cumsum(1) - ends_BT.long()
+    return number_BT[:, :, None] == number_BT[:, None, :]
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:
@@ -125,10 +136,15 @@ class Bert(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.by_document = False  # in pretraining, tokens of a packed row see their own document alone
         self.encoder = Encoder(config, vocabulary=vocabulary, length=length, dropout=dropout)
         self.transform = HEADS[config.head](config)
         self.decoder = decoder(config, vocabulary)
         initialize(self, config.init, width=config.width, layers=config.layers, generator=generator)
+
+    def visible(self, ids_BT: Tensor) -> Tensor | None:
+        """Which positions of packed rows may attend to which; None: all to all."""
+        return same_document(ids_BT) if self.by_document else None
 
     def logits(self, ids_BT: Tensor, positions_N: Tensor, mask_BT: Tensor | None = None) -> Tensor:
         """[N, V] at flat positions b·T + t."""
@@ -137,7 +153,7 @@ class Bert(nn.Module):
 
     def forward(self, ids_BT: Tensor, positions_N: Tensor, labels_N: Tensor) -> Tensor:
         """Mean cross-entropy at the predicted positions, a scalar in at least fp32."""
-        logits_NV = self.logits(ids_BT, positions_N)
+        logits_NV = self.logits(ids_BT, positions_N, self.visible(ids_BT))
         # In bf16 a log-probability near -10 is rounded by up to 0.03, 3 % of the probability; worth the copy.
         return F.cross_entropy(logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), labels_N)
 

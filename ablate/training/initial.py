@@ -25,5 +25,6 @@ def build(recipe: Recipe, *, seed: int, vocabulary: int) -> Bert:
         dropout=recipe.train.dropout,
         generator=generator,
     )
+    model.by_document = recipe.data.attention == "document"
     recipe.train.objective.extend(model, generator)
     return model

@@ -50,12 +50,15 @@ class Masked(nn.Module):
     def _hidden(self, ids_BT: Tensor) -> tuple[Tensor, Tensor | None]:
         """Hidden vectors [B, T, D], zero where dropped; and 1 at kept positions [T], None when all are."""
         encoder = self.model.encoder
+        mask_BTT = self.model.visible(ids_BT)
         if not self.drop:
-            return encoder(ids_BT), None
+            return encoder(ids_BT, mask_BTT), None
         T = ids_BT.shape[1]
         # The host's generator, whose state a checkpoint keeps.
         chosen_K = torch.randperm(T)[: kept_tokens(T, self.drop)].sort().values.to(ids_BT.device)
-        hidden_BKD = encoder.contextual(encoder.embedding(ids_BT).index_select(1, chosen_K), None)
+        if mask_BTT is not None:
+            mask_BTT = mask_BTT.index_select(1, chosen_K).index_select(2, chosen_K)
+        hidden_BKD = encoder.contextual(encoder.embedding(ids_BT).index_select(1, chosen_K), mask_BTT)
         empty_BTD = hidden_BKD.new_zeros(*ids_BT.shape, hidden_BKD.shape[-1])
         seen_T = torch.zeros(T, device=ids_BT.device).index_fill(0, chosen_K, 1.0)
         return empty_BTD.index_copy(1, chosen_K, hidden_BKD), seen_T
@@ -72,7 +75,7 @@ class Replaced(nn.Module):
 
     def forward(self, ids_BT: Tensor, positions_N: Tensor, labels_N: Tensor) -> Tensor:
         """A scalar. Gradients do not pass through the samples."""
-        logits_NV = exact(self.model.logits(ids_BT, positions_N))
+        logits_NV = exact(self.model.logits(ids_BT, positions_N, self.model.visible(ids_BT)))
         with torch.no_grad():
             # Gumbel noise makes the largest logit a sample of the softmax.
             uniform_NV = torch.rand_like(logits_NV).clamp(1e-9, 1 - 1e-7)
@@ -82,6 +85,8 @@ class Replaced(nn.Module):
             replaced_BT = torch.zeros(ids_BT.numel(), device=ids_BT.device).index_copy(
                 0, positions_N, (sampled_N != labels_N).float()
             ).view_as(ids_BT)  # fmt: skip
-        verdict_BT = exact(self.discriminator(self.model.encoder(filled_BT))[..., 0])
+        verdict_BT = exact(
+            self.discriminator(self.model.encoder(filled_BT, self.model.visible(ids_BT)))[..., 0]
+        )
         told = F.binary_cross_entropy_with_logits(verdict_BT, replaced_BT.to(verdict_BT.dtype))
         return self.loss.of(logits_NV, labels_N).mean() + self.weight * told

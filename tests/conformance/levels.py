@@ -41,6 +41,12 @@ def kinds(path: str) -> tuple[str, ...]:
 SETTINGS: dict[str, dict[str, Any]] = {
     "data.source=files": {"train": str(corpora() / "text/wikipedia/train.parquet")},
     "data.source=hub": {"name": str(corpora() / "hub/wikipedia"), "limit": None},
+    "data.source=mixture": {
+        "parts": [
+            {"source": {"kind": "local", "name": "wikipedia"}},
+            {"source": {"kind": "grammar", "megabytes": 0.1}, "weight": 0.5},
+        ]
+    },
     "data.tokenizer=given": {"path": str(corpora() / "vocab.txt")},
 }
 
@@ -63,6 +69,18 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "train.batch_rule=norm-test": {"train.batch": 64},
     "train.modifier=larc": {"train.lr": 0.1},
     "data.reverse": {"data.order": "sentence-length"},
+    # Few enough rows that the budget reads them twice.
+    "data.sorted_passes": {
+        "data.order": "sentence-length",
+        "data.source": {
+            "kind": "hub",
+            "name": str(corpora() / "hub/wikipedia"),
+            "limit": 3,
+            "validation": "validation",
+        },
+        "train.batch": 64,
+        "train.ramp": 0.0,
+    },
     "train.length_curriculum": {"data.length": 64},
     "train.length_curriculum=truncate": {"data.length": 64},
     "train.length_curriculum=unfold": {"data.length": 64},
@@ -92,6 +110,19 @@ VALUES: dict[str, list[Any]] = {
     "data.source[hub].validation": ["validation"],
     "data.source[hub].column": ["title"],
     "data.source[hub].limit": [800],
+    "data.source[hub].where": ["half=a"],
+    "data.source[mixture].parts": [
+        [
+            {"source": {"kind": "local", "name": "wikipedia"}},
+            {"source": {"kind": "grammar", "megabytes": 0.1}},
+        ]
+    ],
+    "data.sorted_passes": [2, None],
+    **{
+        f"data.tokenizer[{kind}].vocabulary": [600]
+        for kind in kinds("data.tokenizer")
+        if kind not in ("wordpiece", "given")
+    },
     "data.tokenizer[wordpiece].vocabulary": [300],
     "data.tokenizer[given].path": [str(corpora() / "smaller.txt")],
     "data.token_ratio": [0.22],
@@ -120,6 +151,9 @@ VALUES: dict[str, list[Any]] = {
 ELSEWHERE: dict[str, str] = {
     "data.source[hub].config": "needs the hub",
     "data.source[hub].revision": "needs the hub",
+    "data.source=corpus": "needs the hub",
+    "data.source[corpus].name": "needs the hub",
+    "data.source[corpus].limit": "needs the hub",
     "train.precision=tf32": "needs tensor cores; tests/model/test_precision.py",
     "train.compile=true": "takes half a minute a time; tests/model/test_conformance.py",
 }

@@ -64,7 +64,9 @@ def corpora() -> Path:
             folder = root / "text" / name
             folder.mkdir(parents=True, exist_ok=True)
             texts = list(documents(100 + seed + part, characters=600_000))
-            pd.DataFrame({"text": texts, "title": texts[::-1]}).to_parquet(folder / f"{split}.parquet")
+            halves = ["a" if i % 2 else "b" for i in range(len(texts))]
+            columns = {"text": texts, "title": texts[::-1], "half": halves}
+            pd.DataFrame(columns).to_parquet(folder / f"{split}.parquet")
         shutil.copytree(root / "text" / name, root / "hub" / name)
     words = sorted({word for text in texts for word in text.lower().split()})
     pieces = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"), *words]

@@ -89,9 +89,7 @@ def test_each_row_knows_the_length_of_the_document_that_it_begins_in(corpus: lis
     rows, lengths, counts = packed(corpus, FRAME)
     owner = [len(d) + 1 for shard in corpus for d in shard if d for _ in [*d, SEP]]
     assert lengths.tolist() == owner[:: FRAME.length][: len(rows)]
-    number = np.repeat(
-        np.arange(counts.documents_kept), [len(d) + 1 for shard in corpus for d in shard if d]
-    )
+    number = np.repeat(np.arange(counts.documents_kept), [len(d) + 1 for shard in corpus for d in shard if d])
     rows_of = [np.flatnonzero(number == n) // FRAME.length for n in range(counts.documents_kept)]
     assert counts.documents_across_rows == sum(r[0] != r[-1] for r in rows_of)
 

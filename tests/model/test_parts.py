@@ -148,3 +148,23 @@ def test_poolers_differ():
     outputs = [head(hidden) for head in heads]
     assert not torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[1], outputs[2])
+
+
+def test_tokens_of_one_document_do_not_see_the_others_in_their_row():
+    """What stands after a [SEP] changes nothing before it, and the other way round; and the row's own does."""
+    from ablate.data.tokenizer import SEP
+    from ablate.model.bert import SEPARATOR, Bert, same_document
+
+    assert SEPARATOR == SEP
+    config = ModelConfig(layers=2, width=16, intermediate=32, heads=2, position="rope")
+    model = Bert(config, vocabulary=64, length=8, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[9, 8, 7, SEP, 11, 12, SEP, 13]])
+    assert same_document(ids)[0].long().sum(1).tolist() == [4, 4, 4, 4, 3, 3, 3, 1]
+    changed = ids.clone()
+    changed[0, 4] = 20
+    for by_document in (False, True):
+        model.by_document = by_document
+        one, two = (model.encoder(x, model.visible(x))[0] for x in (ids, changed))
+        assert torch.equal(one[:4], two[:4]) is by_document
+        assert torch.equal(one[7:], two[7:]) is by_document
+        assert not torch.allclose(one[5], two[5])
