@@ -5,8 +5,8 @@
 
 No row is padded and no document is truncated: one that ends within a row is followed by the next. No token is
 lost where chunks or shards meet: how far each shard reaches in the stream is counted beforehand, so that each
-file of rows can be cut by itself. Only the last partial row of a corpus is dropped (the reference code drops one
-after every 1024 documents).
+file of rows can be cut by itself. Only the last partial row of a corpus is dropped (the reference code drops
+one after every 1024 documents).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Frame:
         return tokens.astype(np.int64) + self.cls + self.separator
 
     def join(self, flat: np.ndarray, tokens: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        """The stream [n] of the kept ones among the documents with so many `tokens`, whose ids `flat` holds."""
+        """The stream [n] of the kept ones among documents with so many `tokens`, whose ids `flat` holds."""
         sizes = self.sizes(tokens[kept])
         ends = np.cumsum(sizes)
         stream = np.empty(int(ends[-1]) if len(ends) else 0, flat.dtype)
