@@ -1,4 +1,4 @@
-"""prepare(): text → cleaned text → tokenizer → tokens → packed rows → order, each cached by what determines it.
+"""prepare(): text → cleaned text → tokenizer → tokens → rows → order, each cached by what determines it.
 
     text/<key>/         source                                     tokenizers/<key>/   text, tokenizer config
     cleaned/<key>/      text before, stage                         tokens/<key>/       text, tokenizer
