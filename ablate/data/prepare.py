@@ -5,9 +5,9 @@
     rows/<key>/         tokens, length, separator, cls, ratio      orders/<key>/       rows, order
     cuts/<key>/         rows, number of tokens
 
-Arms share every stage before the first in which they differ: those that differ in order share the rows, those
-that differ in length the tokens. Keys follow from configs alone, so that a finished stage is found without the
-ones before it, which may be removed to save space.
+Arms share every stage before the first in which they differ: those that differ in order share the rows,
+those that differ in length the tokens. Keys follow from configs alone: a finished stage is found without
+the ones before it, which may be removed to save space.
 """
 
 from __future__ import annotations
