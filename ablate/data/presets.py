@@ -71,7 +71,7 @@ CORPORA: dict[str, Corpus] = {
         "1 G pages, 3.2 TB",
     ),
     "openwebtext": Corpus((Hub("Skylion007/openwebtext"),), "CC0 for the packaging", "8.0 M pages, 40 GB"),
-    "pile": Corpus((Hub(_PILE),), "as its parts; without Books3, subtitles and OpenWebText2", "177 M, 600 GB"),
+    "pile": Corpus((Hub(_PILE),), "as its parts; those under copyright are left out", "177 M texts, 600 GB"),
     # The reference's natural subset less Books3, which is no longer offered.
     "pile-natural": Corpus(
         (Hub(_PILE, where="meta.pile_set_name=Gutenberg (PG-19)|Wikipedia (en)"),),

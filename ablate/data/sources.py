@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args

@@ -225,11 +225,10 @@ def clean(text: Text, stage: Stage, cache: Path, mapper: Mapper) -> tuple[Text, 
     """What a stage leaves, and its report on the training text."""
     key = cleaned_key(text.key, stage)
     manifest = obtain(cache / "cleaned" / key, partial(_clean, text, stage, cache, mapper))
-    found = {
-        split: tuple(Shard(**entry) for entry in manifest[split]) if manifest[split] is not None else text[split]
-        for split in ("train", "validation")
-    }  # fmt: skip
-    return Text(key, found["train"], found["validation"]), Report.from_dict(manifest["report"])
+    train = tuple(Shard(**entry) for entry in manifest["train"])
+    held_out = manifest["validation"]  # None where the stage leaves it alone
+    validation = text.validation if held_out is None else tuple(Shard(**entry) for entry in held_out)
+    return Text(key, train, validation), Report.from_dict(manifest["report"])
 
 
 def _clean(text: Text, stage: Stage, cache: Path, mapper: Mapper, place: Path) -> dict[str, Any]:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(len(SPECIALS))
 
-# Statistics of a vocabulary of 2^15 are stable long before this many characters; the sample bounds time (about
-# a second per 5 MB) and memory on corpora of many gigabytes. It is drawn by the rank of the documents' ids, so
-# that it comes from everywhere and does not depend on shards.
+# Statistics of a vocabulary of 2^15 are stable long before this many characters; the sample bounds time
+# (about a second per 5 MB) and memory on corpora of many gigabytes. It is drawn by a hash of the documents'
+# ids, so that it comes from everywhere and does not depend on shards.
 SAMPLE_CHARACTERS = 64_000_000
 
 
@@ -88,7 +88,7 @@ class WordPiece(_Tokenizer):
 
 
 class BPE(_Tokenizer):
-    """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909): WordPiece's merges, applied in their order."""
+    """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909): merges in the order they were learnt."""
 
     kind: Literal["bpe"] = "bpe"
     vocabulary: Size = 32_768

@@ -84,8 +84,8 @@ class Encoder(nn.Module):
         self.final_norm = config.norm.build(config.width) if config.final_norm else nn.Identity()
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
-        """[B, T, D]. `mask_BT` is true at real tokens; None says that there is no padding. A mask [B, T, T] is
-        true where a position (row) may attend to another (column).
+        """[B, T, D]. `mask_BT` is true at real tokens; None says that there is no padding. A mask [B, T, T]
+        is true where a position (row) may attend to another (column).
 
         Raises ValueError for rows longer than the encoder was built for.
         """
