@@ -7,6 +7,7 @@ stop and left a checkpoint, with HELD when another process is already at this tr
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -111,7 +112,7 @@ def _run(paths: TrialPaths, work: Work) -> int:
         print("stopped on request; resumes from its checkpoint", file=sys.stderr)
         return RESUMABLE
     except Exception as error:  # noqa: BLE001  the one place: a failed trial is a record, never a gap
-        traceback.print_exc()
+        _print_traceback()
         if _disk_full(error):
             return DISK_FULL
         outcome.state, outcome.reason = _failure(error)
@@ -123,7 +124,7 @@ def _run(paths: TrialPaths, work: Work) -> int:
     try:
         write_json(paths.record, _record(task, paths, outcome, started))
     except OSError as error:
-        traceback.print_exc()
+        _print_traceback()
         if _disk_full(error):
             return DISK_FULL
         raise
@@ -168,6 +169,11 @@ def _failure(error: Exception) -> tuple[str, str]:
     frames = traceback.extract_tb(error.__traceback__)
     where = "; ".join(f"{Path(f.filename).name}:{f.lineno} in {f.name}" for f in frames[-3:])
     return "failed", f"{name}: {text} (at {where})"
+
+
+def _print_traceback() -> None:
+    with contextlib.suppress(OSError):  # the log lies on the disk that may be full
+        traceback.print_exc()
 
 
 def _disk_full(error: BaseException | None) -> bool:

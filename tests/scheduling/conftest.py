@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -47,17 +48,17 @@ class Processes:
     def __init__(self, root: Path) -> None:
         self.root, self.started = root, list[subprocess.Popen[str]]()
 
-    def start(self, workers: int = 2) -> subprocess.Popen[str]:
+    def start(self, workers: int = 2, **options: Any) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
-        command = [sys.executable, str(HERE / "coordinate.py"), str(self.root), str(workers)]
+        command = [sys.executable, str(HERE / "coordinate.py"), str(self.root), str(workers), json.dumps(options)]
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         self.started.append(process)
         return process
 
-    def run(self, workers: int = 2) -> tuple[int, str]:
+    def run(self, workers: int = 2, **options: Any) -> tuple[int, str]:
         """Run to the end: exit code and standard error."""
-        process = self.start(workers)
-        _, errors = process.communicate(timeout=60)
+        process = self.start(workers, **options)
+        _, errors = process.communicate(timeout=120)
         return process.returncode, errors
 
     def trials(self) -> list[psutil.Process]:
