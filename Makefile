@@ -9,7 +9,7 @@ RUNS ?= runs
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-all check fmt knobs plan status report dashboard clean
+.PHONY: help setup study test test-all chaos check fmt knobs plan status report dashboard clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: setup  ## fast tests and a representative part of the slow ones
 
 test-all: setup  ## every test
 	$(BIN)/python -m pytest
+
+chaos: setup  ## every fault over real processes, then a table of them (half an hour)
+	$(BIN)/python -m pytest tests/chaos --timeout 600
 
 check: setup  ## formatting, lint, types
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

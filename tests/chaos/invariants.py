@@ -16,7 +16,9 @@ from tests.scheduling.conftest import gone, lines
 from tests.scheduling.standin import digest
 
 
-def assert_survived(root: Path, frozen: FrozenStudy, *, storage: str | None = None, repeated: int | None = None) -> None:
+def assert_survived(
+    root: Path, frozen: FrozenStudy, *, storage: str | None = None, repeated: int | None = None
+) -> None:
     """One COMPLETE per arm and block, bit-equal results, no budget exceeded, no record lost, no orphan.
 
     `repeated`: the most steps that one trial may have done more than once (its kills, each a checkpoint's worth).
@@ -63,6 +65,8 @@ def orphans(root: Path) -> list[int]:
 def ours(process: psutil.Process) -> bool:
     """Whether a process lives and is not a later one with the same number."""
     try:
-        return not gone(process) and any("sleep" in p or "standin" in p or "pytest" in p for p in process.cmdline())
+        return not gone(process) and any(
+            "sleep" in p or "standin" in p or "pytest" in p for p in process.cmdline()
+        )
     except psutil.NoSuchProcess:
         return False

@@ -19,6 +19,9 @@ from tests.chaos.invariants import assert_survived, orphans
 from tests.scheduling.clusters import PASSWORD, Postgres
 from tests.scheduling.conftest import Processes, lines, study, wait_for
 
+pytestmark = pytest.mark.slow
+representative = pytest.mark.representative
+
 SLOW = {"steps": 6, "seconds": 0.02, "waits_at": 4, "every": 2}  # four steps, then it waits to be let go
 KILL, TERM, STOP, CONT = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT
 
@@ -34,7 +37,15 @@ def let_go(root: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "whom"),
     [
-        pytest.param(what, whom, marks=pytest.mark.fault(f"{what.name} of {whom}"), id=f"{what.name}-{whom}")
+        pytest.param(
+            what,
+            whom,
+            marks=[
+                pytest.mark.fault(f"{what.name} of {whom}"),
+                *([representative] if whom == "both" else []),
+            ],
+            id=f"{what.name}-{whom}",
+        )
         for what in (KILL, TERM, STOP)
         for whom in ("a trial", "the coordinator", "both")
     ],
@@ -80,6 +91,7 @@ def test_a_trial_that_is_stopped_for_ever_is_ended_and_recorded(root: Path, proc
     assert orphans(root) == []
 
 
+@representative
 @pytest.mark.fault("killed trial with a child of its own session")
 def test_children_of_a_killed_trial_are_ended(root: Path, processes: Processes) -> None:
     frozen = study(root, {"baseline": {**SLOW, "fathers": True}}, blocks=1)
@@ -137,6 +149,7 @@ def test_eight_trials_start_at_once(root: Path, processes: Processes) -> None:
     assert all(len(lines(StudyPaths(root).trial(t).root / "starts.txt")) == 1 for t in frozen.trials)
 
 
+@representative
 @pytest.mark.fault("memory leak")
 def test_a_trial_that_takes_more_memory_than_it_may_is_ended_and_not_retried(
     root: Path, processes: Processes
@@ -154,6 +167,7 @@ def test_a_trial_that_takes_more_memory_than_it_may_is_ended_and_not_retried(
     assert len(lines(StudyPaths(root).trial("leaky-0").root / "starts.txt")) == 1, "nor by the next run"
 
 
+@representative
 @pytest.mark.fault("GPU out of memory")
 def test_a_gpu_out_of_memory_halves_the_micro_batch_once(root: Path, processes: Processes) -> None:
     large = {"micro_batch": 64, "too_large": 32}
@@ -168,6 +182,7 @@ def test_a_gpu_out_of_memory_halves_the_micro_batch_once(root: Path, processes: 
         assert len(lines(StudyPaths(root).trial(f"{arm}-0").root / "starts.txt")) == 2
 
 
+@representative
 @pytest.mark.fault("full disk")
 def test_a_full_disk_stops_a_study_and_loses_nothing(small_disk: Path) -> None:
     root = small_disk / "runs" / "faults"
@@ -190,6 +205,7 @@ def test_a_full_disk_stops_a_study_and_loses_nothing(small_disk: Path) -> None:
         processes.end()
 
 
+@representative
 @pytest.mark.fault("PostgreSQL killed and back")
 def test_a_database_that_is_killed_and_comes_back_loses_nothing(
     root: Path, processes: Processes, postgres: Postgres

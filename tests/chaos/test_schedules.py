@@ -46,7 +46,11 @@ def send(pids: list[int], what: signal.Signals) -> None:
 def tear(root: Path, chance: random.Random) -> None:
     """Cut a checkpoint or a record short, as a disk that lies about fsync can."""
     trials = StudyPaths(root).trials
-    files = [*trials.glob("*/checkpoint/state.json"), *trials.glob("*/record.json"), *trials.glob("*/attempts.json")]
+    files = [
+        *trials.glob("*/checkpoint/state.json"),
+        *trials.glob("*/record.json"),
+        *trials.glob("*/attempts.json"),
+    ]
     if files:
         file = chance.choice(sorted(files))
         with suppress(OSError):

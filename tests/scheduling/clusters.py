@@ -61,7 +61,9 @@ class Postgres:
             user=self.user, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         until = time.monotonic() + 30
-        while subprocess.run([self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]).returncode:
+        while subprocess.run(
+            [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ).returncode:
             assert time.monotonic() < until, "PostgreSQL does not start"
             time.sleep(0.1)
 
@@ -213,5 +215,3 @@ def slurm() -> Iterator[Slurm]:
         if before is not None:
             os.environ["SLURM_CONF"] = before
         shutil.rmtree(cluster.folder, ignore_errors=True)
-
-

@@ -50,7 +50,13 @@ class Processes:
 
     def start(self, workers: int = 2, **options: Any) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
-        command = [sys.executable, str(HERE / "coordinate.py"), str(self.root), str(workers), json.dumps(options)]
+        command = [
+            sys.executable,
+            str(HERE / "coordinate.py"),
+            str(self.root),
+            str(workers),
+            json.dumps(options),
+        ]
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         self.started.append(process)
         return process

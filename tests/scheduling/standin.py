@@ -111,7 +111,11 @@ def work(task: Mapping[str, Any], paths: TrialPaths, live: Live, outcome: Outcom
             time.sleep(1)
     outcome.state = "diverged" if recipe.get("diverges") else "complete"
     outcome.metrics["test/score"] = task["seed"] + recipe.get("score", 0.0)
-    outcome.spent = {"seconds": recipe["steps"] * recipe["seconds"], "steps": recipe["steps"], "occupied": 1.0}
+    outcome.spent = {
+        "seconds": recipe["steps"] * recipe["seconds"],
+        "steps": recipe["steps"],
+        "occupied": 1.0,
+    }
     outcome.data["digest"] = value
     if "micro_batch" in task:
         outcome.chosen["train.micro_batch"] = used

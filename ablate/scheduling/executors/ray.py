@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -119,11 +120,16 @@ def _connect(ray: Any, address: str | None) -> None:
     # Ray would report usage statistics, and copy this folder to its workers' Python path by itself.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = address or os.environ.get("RAY_ADDRESS")
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        # Ray itself tries for minutes.
+        socket.create_connection((host, int(port)), timeout=10).close()
     shared = {key: os.environ[key] for key in ("PYTHONPATH", "ABLATE_DATA") if key in os.environ}
     ray.init(
-        address=address or os.environ.get("RAY_ADDRESS"),
+        address=address,
         runtime_env={"env_vars": shared} if shared else None,
-        include_dashboard=False if not (address or os.environ.get("RAY_ADDRESS")) else None,
+        include_dashboard=None if address else False,
         log_to_driver=False,
         configure_logging=True,
         logging_level="ERROR",
