@@ -69,6 +69,12 @@ def save(paths: TrialPaths, step: int, value: str) -> None:
     write_json(kept, {"step": step, "value": value})
 
 
+def jump(by: float) -> None:
+    """Set this process's wall clock."""
+    before = time.time
+    time.time = lambda: before() + by
+
+
 def work(task: Mapping[str, Any], paths: TrialPaths, live: Live, outcome: Outcome) -> None:
     recipe = task["recipe"]
     note(paths, "starts.txt", os.getpid())
@@ -100,8 +106,7 @@ def work(task: Mapping[str, Any], paths: TrialPaths, live: Live, outcome: Outcom
         if (step + 1) % recipe.get("every", 1) == 0 or live.asked:
             save(paths, step + 1, value)
         if step == recipe.get("jumps_at"):
-            before, by = time.time, recipe["jumps"]
-            time.time = lambda: before() + by
+            jump(recipe["jumps"])
         if recipe.get("leaks"):
             held.append(bytearray(os.urandom(1)) * int(recipe["leaks"] * MIB))
         spent = Spent(seconds=(step + 1) * recipe["seconds"], steps=step + 1)
