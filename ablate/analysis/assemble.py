@@ -9,32 +9,60 @@ from dataclasses import replace
 from ablate.analysis import metrics as names
 from ablate.analysis import power
 from ablate.analysis.compared import compared
-from ablate.analysis.findings import ArmFindings, Contrast, Findings, Outcome
-from ablate.analysis.multiplicity import holm
+from ablate.analysis.contrasts import by_block, contrasts, references
+from ablate.analysis.evidence import Curve, Evidence
+from ablate.analysis.factorial import interactions, is_factorial
+from ablate.analysis.findings import (
+    ArmFindings,
+    BestOfK,
+    Findings,
+    Importance,
+    Interactions,
+    Outcome,
+)
+from ablate.analysis.mechanism import curvature
 from ablate.analysis.observed import Observed, observe, value
-from ablate.analysis.paired import Effect, Equivalence, effect, equivalence
-from ablate.analysis.provenance import cost, mixtures, provenance
+from ablate.analysis.pairing import pairing
+from ablate.analysis.provenance import cost, device, mixtures, provenance
+from ablate.analysis.rivals import checks
+from ablate.analysis.search import best_of_k
 from ablate.analysis.standing import standings
 from ablate.analysis.summary import answer
-from ablate.analysis.verdicts import reason, verdict
 from ablate.budget import Budget
 from ablate.records import Damage, FrozenArm, FrozenStudy, Record
 
 
-def analyze(study: FrozenStudy, records: Sequence[Record], damage: Sequence[Damage] = ()) -> Findings:
-    """Findings of a study at any stage of completion, by the rules fixed in `study.json`."""
+def analyze(
+    study: FrozenStudy,
+    records: Sequence[Record],
+    damage: Sequence[Damage] = (),
+    evidence: Evidence | None = None,
+) -> Findings:
+    """Findings of a study at any stage of completion, by the rules fixed in `study.json`.
+
+    Without `evidence` (predictions, curves) what is drawn from it stays empty; other numbers are the same.
+    """
+    evidence = evidence or Evidence()
     outcome = read_outcome(study)
+    drawn = _drawn_scores(study, records, outcome)
     study, kept = compared(study, records)
     observed = observe(study, kept)
     baseline = study.arms[0]
-    contrasts = _contrasts(study, observed, outcome)
+    found_contrasts = contrasts(study, observed, outcome, evidence)
+    curves = by_block(observed, evidence)
     scores = {arm.name: observed.metric(arm.name, outcome.metric) for arm in study.arms}
     unfit = [arm for arm, blocks in observed.diverged.items() if blocks]
-    best = standings(scores, outcome, study.alpha, unfit)
+    best = standings(scores, outcome, study.alpha, unfit) if study.paired else dict.fromkeys(scores, "")
     arms = tuple(
-        replace(_arm(study, arm, observed), contrast=contrasts.get(arm.name), standing=best[arm.name])
+        _checked(
+            study, arm, outcome, observed,
+            replace(
+                _arm(study, arm, observed, curves), contrast=found_contrasts.get(arm.name),
+                standing=best[arm.name],  # type: ignore[arg-type]
+            ),
+        )
         for arm in study.arms
-    )
+    )  # fmt: skip
     arms, everywhere = _said_once(arms)
     claims = study.claims
     found = Findings(
@@ -45,9 +73,15 @@ def analyze(study: FrozenStudy, records: Sequence[Record], damage: Sequence[Dama
         metrics=tuple(names.ordered(observed.metrics)), scale=study.scale,
         cost=cost(records, study.run.get("rate_per_hour")), provenance=provenance(observed.used),
         warnings=(*_warnings(study, observed, arms), *(f"not used: {d.reason}" for d in damage),
+                  *evidence.problems,
                   *(f"every trial: {remark}" for remark in everywhere)),
         notes=tuple(study.notes), post_hoc=tuple(study.post_hoc), claims=claims,
         rules=study.rules, breaches=_breaches(study),
+        paired=study.paired, elastic=dict(study.elastic),
+        pairing=pairing({a: (scores[a], scores[b]) for a, b in references(study).items()})
+        if study.paired else None,
+        interactions=_interactions(study, scores), importance=_importance(drawn, outcome),
+        best_of_k=_best_of_k(drawn, outcome),
     )  # fmt: skip
     return replace(found, answer=answer(found))
 
@@ -106,7 +140,9 @@ def show_budget(budget: Mapping[str, object]) -> str:
         return str(dict(budget)) if budget else "not recorded"
 
 
-def _arm(study: FrozenStudy, arm: FrozenArm, observed: Observed) -> ArmFindings:
+def _arm(
+    study: FrozenStudy, arm: FrozenArm, observed: Observed, curves: Mapping[str, Mapping[int, Curve]]
+) -> ArmFindings:
     trials = observed.trials[arm.name]
     planned = sum(a == arm.name for a, _ in study.trials.values()) if study.trials else len(study.blocks)
     return ArmFindings(
@@ -114,112 +150,77 @@ def _arm(study: FrozenStudy, arm: FrozenArm, observed: Observed) -> ArmFindings:
         planned=planned, completed=len(observed.metric(arm.name, str(study.outcome["metric"]))),
         failures=dict(observed.failures[arm.name]), pending=max(0, planned - len(trials)),
         values={m: value(blocks) for m, blocks in observed.values[arm.name].items() if blocks},
-        trials=trials,
+        trials=trials, levels=dict(arm.levels),
+        phase=str(arm.phase), curvature=curvature(curves.get(arm.name, {})),
     )  # fmt: skip
 
 
-def _references(study: FrozenStudy) -> dict[str, str]:
-    """arm → the arm it is contrasted with: its own reference (cumulative designs), else the baseline."""
-    first = study.arms[0].name
-    return {arm.name: arm.reference or first for arm in study.arms[1:]}
+def _checked(
+    study: FrozenStudy, frozen: FrozenArm, outcome: Outcome, observed: Observed, arm: ArmFindings
+) -> ArmFindings:
+    """The arm with the program's own checks of rival explanations."""
+    if arm.contrast is None:
+        return arm
+    used = [r for r in observed.used if r.arm in (arm.name, arm.contrast.reference) and r.hardware]
+    machines = len({device(r.hardware) for r in used})
+    found = checks(study, frozen, arm, arm.contrast, outcome, machines)
+    return replace(arm, contrast=replace(arm.contrast, checks=found))
 
 
-def _contrasts(study: FrozenStudy, observed: Observed, outcome: Outcome) -> dict[str, Contrast]:
-    references, alpha = _references(study), study.alpha
-    effects = {
-        arm: effect(
-            outcome.metric,
-            observed.metric(arm, outcome.metric),
-            observed.metric(reference, outcome.metric),
-            alpha=alpha,
-        )
-        for arm, reference in references.items()
+Scores = Mapping[str, Mapping[int, float]]
+
+
+def _interactions(study: FrozenStudy, scores: Scores) -> Interactions | None:
+    """Of factorial data alone: arms of a search or a tuning are no design."""
+    levels = {
+        arm.name: dict(arm.levels) for arm in study.arms if arm.phase == "confirm" and not arm.replicate
     }
-    tosts = {arm: equivalence(e, outcome.margin, alpha=alpha) for arm, e in effects.items()}
-    family = [arm for arm in study.family if arm in effects]
-    adjusted = holm({arm: effects[arm].p for arm in family})
-    adjusted_tost = holm({arm: _tost_p(tosts[arm]) for arm in family})
-    return {
-        arm: _contrast(
-            study, observed, outcome, arm, references[arm], effects[arm], tosts[arm],
-            adjusted.get(arm, effects[arm].p), adjusted_tost.get(arm, _tost_p(tosts[arm])), len(family),
-        )
-        for arm in references
-    }  # fmt: skip
+    reference = levels.get(study.arms[0].name) or {}
+    if len(reference) < 2 or not is_factorial(levels, reference):
+        return None
+    return interactions(levels, scores, reference, alpha=study.alpha)
 
 
-def _tost_p(tost: Equivalence | None) -> float | None:
-    return None if tost is None else tost.p
+Drawn = Mapping[str, list[tuple[FrozenArm, float]]]
 
 
-def _contrast(
-    study: FrozenStudy, observed: Observed, outcome: Outcome, arm: str, reference: str,
-    e: Effect, tost: Equivalence | None, p: float | None, tost_p: float | None, family: int,
-) -> Contrast:  # fmt: skip
-    alpha, in_family = study.alpha, arm in study.family
-    comparisons = max(1, family) if in_family else 1
-    resolvable = (
-        power.resolvable(e.n, e.sd, alpha=alpha, comparisons=comparisons)
-        if e.p is not None and e.sd
-        else None
+def _drawn_scores(study: FrozenStudy, records: Sequence[Record], outcome: Outcome) -> Drawn:
+    """search → the arms that it drew, with their mean outcome; tuning counts here too."""
+    arms = [arm for arm in study.arms if arm.search]
+    if not arms:
+        return {}
+    observed = observe(study, records)
+    found: dict[str, list[tuple[FrozenArm, float]]] = {}
+    for arm in arms:
+        scores = observed.metric(arm.name, outcome.metric)
+        if scores:
+            mean = math.fsum(scores.values()) / len(scores)
+            found.setdefault(str(arm.search), []).append((arm, mean))
+    return found
+
+
+def _best_of_k(drawn: Drawn, outcome: Outcome) -> tuple[BestOfK, ...]:
+    curves = (
+        best_of_k(name, [score for _, score in arms], higher_is_better=outcome.higher_is_better)
+        for name, arms in drawn.items()
     )
-    needed = (
-        power.blocks_needed(outcome.margin, e.sd, alpha=alpha, comparisons=comparisons)
-        if outcome.margin and e.p is not None and e.sd
-        else None
-    )
-    found = verdict(e, outcome, p, tost_p, alpha)
-    text = reason(
-        found, e, outcome, p=p, equivalence_p=tost_p, resolvable=resolvable, needed=needed, alpha=alpha
-    )
-    if not in_family:
-        text += "; outside the declared family: p-values are not corrected, take it as exploratory"
-    itt, imputed = _intention_to_treat(observed, outcome, arm, reference, alpha)
-    text += _if_failures_count(found, e, itt, imputed)
-    secondary = {
-        m: effect(m, observed.metric(arm, m), observed.metric(reference, m), alpha=alpha)
-        for m in names.ordered(observed.metrics)
-        if m != outcome.metric
-    }
-    return Contrast(
-        reference=reference, effect=e, verdict=found, reason=text, in_family=in_family, adjusted_p=p,
-        equivalence=tost, adjusted_equivalence_p=tost_p, resolvable=resolvable, blocks_needed=needed,
-        intention_to_treat=itt, imputed=imputed,
-        secondary={m: s for m, s in secondary.items() if s.n},
-    )  # fmt: skip
+    return tuple(c for c in curves if c is not None)
 
 
-def _intention_to_treat(
-    observed: Observed, outcome: Outcome, arm: str, reference: str, alpha: float
-) -> tuple[Effect | None, int]:
-    """The effect with diverged trials at the worst score seen in the study; None when no block was lost.
+def _importance(drawn: Drawn, outcome: Outcome) -> tuple[Importance, ...]:
+    """Shares per knob, of searches only; one-factor data would give them all to whatever interacts."""
+    found = []
+    for arms in drawn.values():
+        if not any(arm.params for arm, _ in arms):
+            continue
+        from ablate.scheduling.importance import METHOD, importance
 
-    Divergence is the arm's own doing; a lost process or a full disk is not, and stays missing.
-    """
-    if not observed.failures[arm].total() and not observed.failures[reference].total():
-        return None, 0
-    seen = [v for name in observed.values for v in observed.metric(name, outcome.metric).values()]
-    if not seen:
-        return None, 0
-    worst = min(seen) if outcome.higher_is_better else max(seen)
-    filled = {
-        name: {**dict.fromkeys(observed.diverged[name], worst), **observed.metric(name, outcome.metric)}
-        for name in (arm, reference)
-    }
-    imputed = len(observed.diverged[arm]) + len(observed.diverged[reference])
-    return effect(outcome.metric, filled[arm], filled[reference], alpha=alpha), imputed
-
-
-def _if_failures_count(found: str, e: Effect, itt: Effect | None, imputed: int) -> str:
-    """What becomes of a directed verdict when diverged trials count."""
-    if found not in ("helps", "hurts") or itt is None or not imputed or e.estimate is None:
-        return ""
-    open_ = itt.low is None or itt.high is None or itt.low <= 0 <= itt.high
-    turned = itt.estimate is not None and (itt.estimate > 0) != (e.estimate > 0)
-    # A worse mean in a wider interval does not speak against "hurts".
-    if turned or (found == "helps" and open_):
-        return "; among completed blocks only: with diverged trials at the worst score this does not hold"
-    return ""
+        shares = importance(
+            [arm.params for arm, _ in arms], [arm.distributions for arm, _ in arms],
+            [score for _, score in arms], higher_is_better=outcome.higher_is_better,
+        )  # fmt: skip
+        found += [Importance(knob, share, METHOD) for knob, share in shares.items()]
+    return tuple(found)
 
 
 def _warnings(study: FrozenStudy, observed: Observed, arms: Sequence[ArmFindings]) -> list[str]:

@@ -27,6 +27,7 @@ def reason(
     resolvable: float | None,
     needed: int | None,
     alpha: float,
+    paired: bool = True,
 ) -> str:
     """The verdict in a sentence, with the numbers it rests on."""
     unit = f" {outcome.unit}" if outcome.unit else ""
@@ -37,7 +38,7 @@ def reason(
         return text
     if found in ("helps", "hurts"):
         size = f"{abs(effect.estimate or 0):.3g}{unit}"
-        return f"{found} by {size} (paired t, adjusted p {_p(p)})"
+        return f"{found} by {size} ({'paired t' if paired else 'Welch t'}, adjusted p {_p(p)})"
     if not effect.testable:
         return effect.note or "no test is possible"
     text = f"inconclusive (adjusted p {_p(p)}): "

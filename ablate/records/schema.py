@@ -84,6 +84,7 @@ class FrozenStudy(_Stored):
     charge: Literal["training", "occupied"] = "training"
     rules: Literal["strict", "open"] = "strict"
     blocks: list[int]  # the seed of each block
+    paired: bool = True  # false: blocks of different arms share nothing (imported runs without blocks)
     arms: list[FrozenArm]  # the baseline first
     evaluate: dict[str, Any] = Field(default_factory=dict)
     track: dict[str, Any] = Field(default_factory=dict)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ablate.analysis import Findings, analyze
+from ablate.analysis.evidence import read_evidence
 from ablate.records import load_records, read_study
 from ablate.report.terminal import render_terminal
 
@@ -15,10 +16,14 @@ FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
 __all__ = ["FORMATS", "Format", "load_findings", "render_table", "render_terminal", "write_report"]
 
 
-def load_findings(root: Path) -> Findings:
-    """Findings of a run folder, from its records alone. Raises RecordError when there is no study in it."""
+def load_findings(root: Path, *, evidence: bool = False) -> Findings:
+    """Findings of a run folder, from its records alone. Raises RecordError when there is no study in it.
+
+    With `evidence`, predictions and curves are read too; a table needs neither.
+    """
+    study = read_study(root)
     records, damage = load_records(root)
-    return analyze(read_study(root), records, damage)
+    return analyze(study, records, damage, read_evidence(root, records) if evidence else None)
 
 
 def render_table(root: Path, format: Format | str = "markdown") -> str:
@@ -48,4 +53,4 @@ def write_report(root: Path) -> Path:
     """Write every page, table and figure below `<root>/report/`; the path of `report.html`."""
     from ablate.report.pages import write_pages
 
-    return write_pages(root, load_findings(root))
+    return write_pages(root, load_findings(root, evidence=True))

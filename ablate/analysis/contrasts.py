@@ -1,0 +1,245 @@
+"""Every arm against its reference: effect, correction, equivalence, verdict, and what stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ablate.analysis import metrics as names
+from ablate.analysis import power
+from ablate.analysis.evidence import Curve, Evidence
+from ablate.analysis.findings import Contrast, Correction, Mechanism, Outcome, Unpaired
+from ablate.analysis.mechanism import mechanism
+from ablate.analysis.multiplicity import benjamini_hochberg, holm
+from ablate.analysis.observed import Observed
+from ablate.analysis.paired import Effect, Equivalence, effect, equivalence
+from ablate.analysis.sequential import Progress, StoppingRule, decide
+from ablate.analysis.tasks import by_arm, task_effects
+from ablate.analysis.unpaired import as_effect, dunnett, unpaired
+from ablate.analysis.verdicts import reason, verdict
+from ablate.records import FrozenStudy
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What all contrasts of a study are made from."""
+
+    study: FrozenStudy
+    observed: Observed
+    outcome: Outcome
+    evidence: Evidence
+
+    @property
+    def alpha(self) -> float:
+        return self.study.alpha
+
+    def effect(self, metric: str, arm: str, reference: str) -> Effect:
+        """Paired within blocks, or Welch's where the arms share none."""
+        a, b = self.observed.metric(arm, metric), self.observed.metric(reference, metric)
+        if self.study.paired:
+            return effect(metric, a, b, alpha=self.alpha)
+        found = unpaired(list(a.values()), list(b.values()), alpha=self.alpha)
+        return as_effect(found, metric, alpha=self.alpha)
+
+
+@dataclass(frozen=True)
+class _Corrected:
+    """The p-values that verdicts rest on, per arm, and how they were corrected."""
+
+    p: Mapping[str, float | None]
+    equivalence_p: Mapping[str, float | None]
+    how: Mapping[str, Correction]
+    sequential: Mapping[str, Progress]
+    family: int
+
+
+def contrasts(
+    study: FrozenStudy, observed: Observed, outcome: Outcome, evidence: Evidence
+) -> dict[str, Contrast]:
+    """arm → its contrast, in the order of the arms."""
+    sources = _Sources(study, observed, outcome, evidence)
+    pairs = references(study)
+    effects = {arm: sources.effect(outcome.metric, arm, other) for arm, other in pairs.items()}
+    tosts = {arm: equivalence(e, outcome.margin, alpha=study.alpha) for arm, e in effects.items()}
+    corrected = _correct(study, effects, tosts, outcome)
+    found = {arm: _contrast(sources, arm, pairs[arm], effects[arm], tosts[arm], corrected) for arm in pairs}
+    return _beside(sources, pairs, found)
+
+
+def references(study: FrozenStudy) -> dict[str, str]:
+    """arm → the arm it is contrasted with: its own reference (cumulative designs), else the baseline."""
+    first = study.arms[0].name
+    return {arm.name: arm.reference or first for arm in study.arms[1:]}
+
+
+def _correct(
+    study: FrozenStudy, effects: Mapping[str, Effect], tosts: Mapping[str, Equivalence | None],
+    outcome: Outcome,
+) -> _Corrected:  # fmt: skip
+    """Holm in the declared family, Benjamini–Hochberg among arms of a screen, nothing for the rest."""
+    family = [arm for arm in study.family if arm in effects]
+    phases = {arm.name: arm.phase for arm in study.arms}
+    screen = [arm for arm in effects if arm not in family and phases[arm] == "screen"]
+    sequential = stopping(study, effects, outcome)
+    p = {arm: effects[arm].p for arm in effects}
+    tost = {arm: _tost_p(tosts[arm]) for arm in effects}
+    how: dict[str, Correction] = dict.fromkeys(effects, "none")
+    how |= dict.fromkeys(family, "holm")
+    how |= dict.fromkeys(screen, "benjamini-hochberg")
+    if sequential:
+        p |= {arm: s.adjusted_p for arm, s in sequential.items()}
+        tost |= {arm: s.adjusted_equivalence_p for arm, s in sequential.items()}
+    else:
+        p |= holm({arm: p[arm] for arm in family})
+        tost |= holm({arm: tost[arm] for arm in family})
+    p |= benjamini_hochberg({arm: p[arm] for arm in screen})
+    tost |= benjamini_hochberg({arm: tost[arm] for arm in screen})
+    return _Corrected(p, tost, how, sequential, len(family))
+
+
+def stopping(study: FrozenStudy, effects: Mapping[str, Effect], outcome: Outcome) -> dict[str, Progress]:
+    """Where the family stands under the study's stopping rule; empty without one."""
+    elastic = study.elastic
+    if not {"min", "max"} <= set(elastic) or not study.paired:
+        return {}
+    rule = StoppingRule(
+        int(elastic["min"]), int(elastic["max"]), study.alpha, outcome.margin, outcome.higher_is_better
+    )
+    # Blocks in their order: every look is a prefix.
+    family = {arm: list(effects[arm].differences.values()) for arm in study.family if arm in effects}
+    return dict(decide(family, rule).contrasts)
+
+
+def _tost_p(tost: Equivalence | None) -> float | None:
+    return None if tost is None else tost.p
+
+
+def _contrast(
+    sources: _Sources, arm: str, reference: str, e: Effect, tost: Equivalence | None, corrected: _Corrected
+) -> Contrast:
+    study, outcome, observed, alpha = sources.study, sources.outcome, sources.observed, sources.alpha
+    p, tost_p, in_family = corrected.p[arm], corrected.equivalence_p[arm], arm in study.family
+    comparisons = max(1, corrected.family) if in_family else 1
+    usable = e.p is not None and bool(e.sd)
+    sd = e.sd or 0.0
+    resolvable = power.resolvable(e.n, sd, alpha=alpha, comparisons=comparisons) if usable else None
+    needed = (
+        power.blocks_needed(outcome.margin, sd, alpha=alpha, comparisons=comparisons)
+        if outcome.margin and usable
+        else None
+    )
+    found = verdict(e, outcome, p, tost_p, alpha)
+    text = reason(
+        found, e, outcome, p=p, equivalence_p=tost_p, resolvable=resolvable, needed=needed, alpha=alpha,
+        paired=study.paired,
+    )  # fmt: skip
+    text += _of_correction(corrected.how[arm])
+    itt, imputed = (
+        _intention_to_treat(observed, outcome, arm, reference, alpha) if study.paired else (None, 0)
+    )
+    text += _if_failures_count(found, e, itt, imputed)
+    if study.post_hoc:
+        text += "; post hoc: the rules were changed after data had arrived"
+    secondary = {
+        m: sources.effect(m, arm, reference) for m in names.ordered(observed.metrics) if m != outcome.metric
+    }
+    return Contrast(
+        reference=reference, effect=e, verdict=found, reason=text, in_family=in_family, adjusted_p=p,
+        equivalence=tost, adjusted_equivalence_p=tost_p, resolvable=resolvable, blocks_needed=needed,
+        intention_to_treat=itt, imputed=imputed,
+        secondary={m: s for m, s in secondary.items() if s.n}, correction=corrected.how[arm],
+        sequential=corrected.sequential.get(arm), post_hoc=bool(study.post_hoc),
+    )  # fmt: skip
+
+
+def _of_correction(how: Correction) -> str:
+    if how == "none":
+        return "; outside the declared family: p-values are not corrected, take it as exploratory"
+    if how == "benjamini-hochberg":
+        return "; from a screen: p-values hold the share of false discoveries, confirm it before believing it"
+    return ""
+
+
+def _beside(
+    sources: _Sources, pairs: Mapping[str, str], found: Mapping[str, Contrast]
+) -> dict[str, Contrast]:
+    """What predictions and curves say, and the unpaired tests where blocks are not shared."""
+    tasks = by_arm(sources.observed, sources.evidence)
+    curves = by_block(sources.observed, sources.evidence)
+    loose = {} if sources.study.paired else _unpaired(sources, pairs)
+    done = {}
+    for arm, c in found.items():
+        effects, components = (
+            task_effects(tasks, arm, pairs[arm], alpha=sources.alpha) if sources.study.paired else ({}, {})
+        )
+        done[arm] = replace(
+            c, tasks=effects, nested=components, unpaired=loose.get(arm),
+            mechanism=_mechanism(sources, curves, arm, pairs[arm]),
+        )  # fmt: skip
+    return done
+
+
+def by_block(observed: Observed, evidence: Evidence) -> dict[str, dict[int, Curve]]:
+    """The curves of every usable trial, by arm and block."""
+    found: dict[str, dict[int, Curve]] = {}
+    for record in observed.used:
+        if record.trial in evidence.curves:
+            found.setdefault(record.arm, {})[record.block] = evidence.curves[record.trial]
+    return found
+
+
+def _mechanism(
+    sources: _Sources, curves: Mapping[str, Mapping[int, Curve]], arm: str, reference: str
+) -> Mechanism | None:
+    """Only under a wall-clock budget that both had: with equal tokens there is nothing to split."""
+    budgets = {a.name: a.budget for a in sources.study.arms}
+    same = budgets[arm] == budgets[reference]
+    if not sources.study.paired or not same or budgets[arm].get("unit") != "seconds":
+        return None
+    return mechanism(curves.get(arm, {}), curves.get(reference, {}), alpha=sources.alpha)
+
+
+def _unpaired(sources: _Sources, pairs: Mapping[str, str]) -> dict[str, Unpaired]:
+    """Welch per arm, Dunnett over all arms that share a reference."""
+    scores = {
+        arm.name: list(sources.observed.metric(arm.name, sources.outcome.metric).values())
+        for arm in sources.study.arms
+    }
+    found = {arm: unpaired(scores[arm], scores[other], alpha=sources.alpha) for arm, other in pairs.items()}
+    for other in dict.fromkeys(pairs.values()):
+        together = dunnett({arm: scores[arm] for arm in pairs if pairs[arm] == other}, scores[other])
+        found |= {arm: replace(found[arm], dunnett_p=p) for arm, p in together.items()}
+    return found
+
+
+def _intention_to_treat(
+    observed: Observed, outcome: Outcome, arm: str, reference: str, alpha: float
+) -> tuple[Effect | None, int]:
+    """The effect with diverged trials at the worst score seen in the study; None when no block was lost.
+
+    Divergence is the arm's own doing; a lost process or a full disk is not, and stays missing.
+    """
+    if not observed.failures[arm].total() and not observed.failures[reference].total():
+        return None, 0
+    seen = [v for name in observed.values for v in observed.metric(name, outcome.metric).values()]
+    if not seen:
+        return None, 0
+    worst = min(seen) if outcome.higher_is_better else max(seen)
+    filled = {
+        name: {**dict.fromkeys(observed.diverged[name], worst), **observed.metric(name, outcome.metric)}
+        for name in (arm, reference)
+    }
+    imputed = len(observed.diverged[arm]) + len(observed.diverged[reference])
+    return effect(outcome.metric, filled[arm], filled[reference], alpha=alpha), imputed
+
+
+def _if_failures_count(found: str, e: Effect, itt: Effect | None, imputed: int) -> str:
+    """What becomes of a directed verdict when diverged trials count."""
+    if found not in ("helps", "hurts") or itt is None or not imputed or e.estimate is None:
+        return ""
+    open_ = itt.low is None or itt.high is None or itt.low <= 0 <= itt.high
+    turned = itt.estimate is not None and (itt.estimate > 0) != (e.estimate > 0)
+    # A worse mean in a wider interval does not speak against "hurts".
+    if turned or (found == "helps" and open_):
+        return "; among completed blocks only: with diverged trials at the worst score this does not hold"
+    return ""

@@ -1,0 +1,129 @@
+"""What lies beside the records: predictions and curves of every trial. The only reader of files here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ablate.records import Record, StudyPaths
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One task of one trial: predictions [fine-tuning seed, item], labels [item]."""
+
+    score: str  # the metric that the task is scored by
+    predictions: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Training loss of one trial over charged seconds and tokens, finite rows only."""
+
+    seconds: np.ndarray
+    tokens: np.ndarray
+    loss: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that was found, by trial id; what could not be read is said."""
+
+    predictions: Mapping[str, Mapping[str, Predictions]] = field(default_factory=dict)  # trial → metric
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def read_evidence(root: Path, records: Iterable[Record]) -> Evidence:
+    """Predictions and curves of the complete trials of a run folder; a torn file is named, never guessed."""
+    predictions: dict[str, dict[str, Predictions]] = {}
+    curves: dict[str, Curve] = {}
+    problems: list[str] = []
+    for record in records:
+        if record.state != "complete":
+            continue
+        paths = StudyPaths(root).trial(record.trial)
+        if paths.curve.exists():
+            try:
+                curves[record.trial] = _curve(paths.curve)
+            except _unreadable() as error:
+                problems.append(f"{paths.curve} cannot be read: {error}")
+        for metric, task, score in scored(record):
+            path = paths.predictions / f"{task}.parquet"
+            if not path.exists():
+                continue
+            try:
+                predictions.setdefault(record.trial, {})[metric] = _predictions(path, score)
+            except _unreadable() as error:
+                problems.append(f"{path} cannot be read: {error}")
+    return Evidence(predictions, curves, tuple(problems))
+
+
+def scored(record: Record) -> list[tuple[str, str, str]]:
+    """(metric, task, score) per task of a record; its first score is the one that its metric shows."""
+    named = {metric.partition("/")[2]: metric for metric in record.metrics}
+    return [
+        (named[task], task, next(iter(scores)))
+        for task, scores in record.scores.items()
+        if scores and task in named
+    ]
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    import pyarrow
+
+    return (OSError, ValueError, KeyError, pyarrow.ArrowException)
+
+
+def _columns(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=list(names), use_threads=False)
+    return {name: table.column(name).to_numpy() for name in names}
+
+
+def _curve(path: Path) -> Curve:
+    read = _columns(path, ("seconds", "tokens", "loss"))
+    usable = np.isfinite(read["loss"].astype(float))
+    return Curve(*(read[name].astype(float)[usable] for name in ("seconds", "tokens", "loss")))
+
+
+def _predictions(path: Path, score: str) -> Predictions:
+    read = _columns(path, ("seed", "index", "label", "prediction"))
+    seeds = np.unique(read["seed"])
+    order = np.lexsort((read["index"], read["seed"]))
+    items, rest = divmod(len(order), len(seeds)) if len(seeds) else (0, 1)
+    if rest:
+        raise ValueError("its fine-tuning seeds have different numbers of rows")
+    labels = read["label"][order].reshape(len(seeds), items)
+    if not (labels == labels[0]).all():
+        raise ValueError("its fine-tuning seeds have different labels")
+    return Predictions(score, read["prediction"][order].reshape(len(seeds), items), labels[0])
+
+
+def stacked(
+    arm: Mapping[int, Predictions], reference: Mapping[int, Predictions]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | str:
+    """[block, fine-tuning seed, item] of both over the blocks they share, and the labels; or why not."""
+    blocks = sorted(set(arm) & set(reference))
+    if not blocks:
+        return "no block has predictions of both the arm and its reference"
+    every = [side[block] for side in (arm, reference) for block in blocks]
+    labels = every[0].labels
+    if any(p.labels.shape != labels.shape or not np.array_equal(p.labels, labels) for p in every):
+        return "the trials were scored on different examples"
+    repeats = min(len(p.predictions) for p in every)
+    a, b = (np.stack([side[k].predictions[:repeats] for k in blocks]) for side in (arm, reference))
+    return a, b, labels
+
+
+def level_at(curve: Curve, axis: str, at: float, window: float = 0.05) -> float:
+    """Mean loss over the last 5 % before a point on an axis (`seconds`, `tokens`); NaN without a row."""
+    x = getattr(curve, axis)
+    inside = (x <= at * (1 + 1e-9)) & (x >= at * (1 - window))
+    return float(curve.loss[inside].mean()) if inside.any() else math.nan

@@ -1,0 +1,104 @@
+"""Effects from saved predictions that would hold for new seeds and new examples.
+
+A score's spread over seeds says nothing of the examples it was measured on: a seed-only interval covers a
+new validation set's effect in as little as a fifth of cases. Where the score is a mean over examples
+(accuracy), seeds and examples are crossed random effects with closed forms; where it is not (MCC, F1,
+correlations), the multi-bootstrap (Sellam et al. 2022) draws both again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from ablate.analysis.findings import TaskEffect
+from ablate.analysis.scores import SCORES
+
+DRAWS = 1000
+Method = Literal["seed x item", "multi-bootstrap"]
+LEAST_SEEDS = 3  # below, resampling seeds has hardly anything to draw from
+
+
+def crossed(
+    metric: str, differences: np.ndarray, *, alpha: float = 0.05, finetuning_seeds: int = 1
+) -> TaskEffect:
+    """Accuracy: `differences` [seed, item] of the arm's and the reference's mean correctness, in points.
+
+    d = μ + seed + item + rest, all random and independent. The variance of the mean is
+    (MS_seed + MS_item − MS_rest) / (seeds · items), its degrees of freedom Satterthwaite's.
+    """
+    seeds, items = differences.shape
+    found = TaskEffect(
+        metric, "accuracy", "none", seeds, items, finetuning_seeds, float(differences.mean()), level=1 - alpha
+    )
+    if seeds < 2 or items < 2:
+        return replace(found, note="one block: no interval")
+    return _interval(found, "seed x item", *mean_squares(differences))
+
+
+def _interval(
+    found: TaskEffect, method: Method, ms_seed: float, ms_item: float, ms_rest: float
+) -> TaskEffect:
+    """The t interval from the mean squares of seeds, items and their interaction."""
+    seeds, items = found.seeds, found.items
+    # Chance can make the sum too small, even negative; the truth is never below either mean square.
+    total = max(ms_seed + ms_item - ms_rest, ms_seed, ms_item)
+    found = replace(
+        found,
+        sd_seed=math.sqrt(max(0.0, (ms_seed - ms_rest) / items)),
+        sd_item=math.sqrt(max(0.0, (ms_item - ms_rest) / seeds)),
+        sd_residual=math.sqrt(ms_rest),
+    )
+    if total <= 0:
+        return replace(found, note="no prediction differs: no spread to test against")
+    spread = ms_seed**2 / (seeds - 1) + ms_item**2 / (items - 1) + ms_rest**2 / ((seeds - 1) * (items - 1))
+    df = max(float(seeds - 1), total**2 / spread)
+    se = math.sqrt(total / (seeds * items))
+    reach = float(stdtrit(df, (1 + found.level) / 2)) * se
+    mean = found.estimate
+    assert mean is not None
+    p = float(2 * stdtr(df, -abs(mean) / se))
+    return replace(found, method=method, low=mean - reach, high=mean + reach, p=p, df=df)
+
+
+def mean_squares(d: np.ndarray) -> tuple[float, float, float]:
+    """Mean squares of seeds (rows), items (columns) and what is left."""
+    seeds, items = d.shape
+    mean, rows, columns = d.mean(), d.mean(axis=1), d.mean(axis=0)
+    ms_seed = items * float(((rows - mean) ** 2).sum()) / (seeds - 1)
+    ms_item = seeds * float(((columns - mean) ** 2).sum()) / (items - 1)
+    rest = float(((d - mean) ** 2).sum()) - ms_seed * (seeds - 1) - ms_item * (items - 1)
+    return ms_seed, ms_item, max(0.0, rest) / ((seeds - 1) * (items - 1))
+
+
+def multi_bootstrap(
+    metric: str, score: str, arm: np.ndarray, reference: np.ndarray, labels: np.ndarray,
+    *, rng: np.random.Generator, alpha: float = 0.05, draws: int = DRAWS,
+) -> TaskEffect:  # fmt: skip
+    """Any score: predictions [seed, fine-tuning seed, item]. Each draw takes seeds (the same for both arms)
+    and items (the same columns for both), scores every run, averages fine-tuning seeds, then seeds.
+
+    The draws' variance is split into seeds, items and both together, and enters the t interval of `crossed`:
+    plain percentiles count the interaction twice over and know nothing of degrees of freedom (coverage .82
+    with three seeds where the interaction is small).
+    """
+    seeds, repeats, items = arm.shape
+    scorer = SCORES[score]
+    each = (scorer.all(arm, labels) - scorer.all(reference, labels)).mean(axis=1)  # per seed
+    found = TaskEffect(metric, score, "none", seeds, items, repeats, float(each.mean()), level=1 - alpha)
+    if seeds < LEAST_SEEDS:
+        return replace(found, note=f"{seeds} block(s): the multi-bootstrap needs {LEAST_SEEDS}")
+    weights = rng.multinomial(items, np.full(items, 1 / items), size=draws).astype(np.float32)
+    drawn = (scorer.weighted(arm, labels, weights) - scorer.weighted(reference, labels, weights)).mean(axis=2)
+    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds  # [draw, seed]
+    by_items = drawn.mean(axis=1)
+    together = (chosen * drawn).sum(axis=1) - chosen @ each - by_items + each.mean()
+    size, small = seeds * items, seeds / (seeds - 1)
+    return _interval(
+        found, "multi-bootstrap", size * float(each.var(ddof=1)) / seeds,
+        size * float(by_items.var(ddof=1)), size * small * float(together.var(ddof=1)),
+    )  # fmt: skip

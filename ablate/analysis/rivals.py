@@ -1,0 +1,135 @@
+"""Rival explanations of a verdict that the program can check, each with what it found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ablate.analysis import metrics as names
+from ablate.analysis.findings import Answer, ArmFindings, Check, Contrast, Outcome
+from ablate.records import FrozenArm, FrozenStudy
+
+LR = "train.lr"
+EDGE = 0.05  # share of a range (logarithmic for a rate) that counts as its edge
+
+
+def checks(
+    study: FrozenStudy, frozen: FrozenArm, arm: ArmFindings, c: Contrast, outcome: Outcome, machines: int
+) -> tuple[Check, ...]:
+    """Divergence, learning rate, a switch that does not bite, too few tokens, the metric, the machine."""
+    return (
+        _divergence(arm, c),
+        _learning_rate(study, frozen),
+        _switch(arm, c),
+        _tokens(arm),
+        _metric(c, outcome),
+        _machine(machines),
+    )
+
+
+def _divergence(arm: ArmFindings, c: Contrast) -> Check:
+    name = "divergence"
+    if not arm.lost:
+        return Check(name, "ruled out", "no trial of the arm diverged or was lost")
+    lost = ", ".join(f"{n} {state}" for state, n in arm.failures.items() if n)
+    itt, e = c.intention_to_treat, c.effect
+    if not c.imputed:
+        return Check(name, "not ruled out", f"{lost} of {arm.planned} trials: missing for other reasons")
+    same = itt is not None and itt.estimate is not None and e.estimate is not None and (
+        (itt.estimate > 0) == (e.estimate > 0)
+    )  # fmt: skip
+    answer: Answer = "not ruled out" if same else "applies"
+    return Check(name, answer, f"{lost} of {arm.planned} trials; see the intention-to-treat line")
+
+
+def _learning_rate(study: FrozenStudy, frozen: FrozenArm) -> Check:
+    """Tuned inside its range, tuned to an edge, or not tuned."""
+    name, tuned = "learning rate", frozen.tuned
+    if LR in tuned:
+        bounds = _range(study, frozen.name)
+        if bounds is None:
+            return Check(name, "not ruled out", f"tuned to {tuned[LR]:g}; its range was not recorded")
+        place = _place(float(tuned[LR]), *bounds)
+        said = f"tuned to {tuned[LR]:g} within {bounds[0]:g} to {bounds[1]:g}"
+        if min(place, 1 - place) <= EDGE:
+            return Check(name, "applies", f"{said}: at the edge, a better rate may lie outside")
+        return Check(name, "ruled out", f"{said}, away from the edges")
+    if LR in frozen.changes:
+        return Check(name, "not ruled out", "the arm changes the learning rate itself")
+    return Check(name, "not ruled out", "the arm ran at its reference's rate; none was tuned for it")
+
+
+def _range(study: FrozenStudy, arm: str) -> tuple[float, float] | None:
+    for search in study.searches:
+        found = search.space.get(LR) if search.base == arm else None
+        if isinstance(found, Mapping) and "low" in found and "high" in found:
+            return float(found["low"]), float(found["high"])
+        levels = found.get("levels") if isinstance(found, Mapping) else None
+        if levels:
+            return float(min(levels)), float(max(levels))
+    return None
+
+
+def _place(value: float, low: float, high: float) -> float:
+    """Where in a range a rate lies, 0 to 1, on a logarithmic scale."""
+    if not 0 < low < high:
+        return 0.0
+    return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+
+
+def _switch(arm: ArmFindings, c: Contrast) -> Check:
+    name = "switch without effect"
+    if not c.effect.differences:
+        return Check(name, "not checked", "no block has both the arm and its reference")
+    if any(c.effect.differences.values()):
+        return Check(name, "ruled out", "the outcome differs from the reference's")
+    moved = [m for m, e in c.secondary.items() if m != "spent/tokens" and any(e.differences.values())]
+    if moved:
+        shown = ", ".join(names.label(m) for m in moved[:3])
+        return Check(name, "ruled out", f"the outcome is identical in every block, but {shown} differ")
+    return Check(name, "applies", "outcome and every other metric are identical in every block")
+
+
+def _tokens(arm: ArmFindings) -> Check:
+    name, found = "too few tokens", arm.curvature
+    if found is None or found.last_doubling is None:
+        return Check(name, "not checked", "no loss curve was recorded")
+    said = f"in the last doubling of its tokens the training loss fell by {found.last_doubling:.3g} nats"
+    if found.falling:
+        return Check(name, "not ruled out", f"{said}: it was still falling, a longer run may differ")
+    return Check(name, "ruled out", f"{said}: the curve was flat")
+
+
+def _metric(c: Contrast, outcome: Outcome) -> Check:
+    """Do the other measures point the same way, and does the effect hold for new examples?"""
+    name = "metric"
+    others = {
+        m: e for m, e in c.secondary.items()
+        if e.estimate is not None and e.p is not None and (names.is_score(m) or m.endswith("loss"))
+    }  # fmt: skip
+    if not others or c.effect.estimate is None:
+        return Check(name, "not checked", "nothing else was measured")
+    better = (c.effect.estimate > 0) == outcome.higher_is_better
+    against = [
+        names.label(m) for m, e in others.items()
+        if e.p is not None and e.p <= 1 - e.level and ((e.estimate or 0) > 0) == names.higher_is_better(m)
+        and not better
+    ] + [
+        names.label(m) for m, e in others.items()
+        if e.p is not None and e.p <= 1 - e.level and ((e.estimate or 0) > 0) != names.higher_is_better(m)
+        and better
+    ]  # fmt: skip
+    if c.verdict != "equivalent" and against:
+        return Check(
+            name, "not ruled out", f"{', '.join(against)} point(s) the other way (p ≤ .05, uncorrected)"
+        )
+    moved = [names.label(m) for m, e in others.items() if e.p is not None and e.p <= 1 - e.level]
+    if c.verdict == "equivalent" and moved:
+        return Check(name, "not ruled out", f"other measures move: {', '.join(moved)} (p ≤ .05, uncorrected)")
+    return Check(name, "ruled out", f"none of {len(others)} other measures contradicts it")
+
+
+def _machine(machines: int) -> Check:
+    if machines > 1:
+        return Check("hardware", "not ruled out", f"trials ran on {machines} different machines")
+    return Check("hardware", "ruled out", "every trial ran on one kind of machine")

@@ -1,0 +1,66 @@
+"""Arms whose blocks have nothing in common: Welch's t for one, Dunnett's many-to-one test beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from ablate.analysis.findings import Unpaired
+from ablate.analysis.paired import ROUNDING, Effect
+
+
+def unpaired(arm: Sequence[float], reference: Sequence[float], *, alpha: float = 0.05) -> Unpaired:
+    """Difference of means with Welch's interval: normal values, spreads may differ."""
+    a, b = np.asarray(arm, dtype=float), np.asarray(reference, dtype=float)
+    sizes, level = (len(a), len(b)), 1 - alpha
+    if not len(a) or not len(b):
+        return Unpaired(sizes, level=level)
+    estimate = float(a.mean() - b.mean())
+    if min(sizes) < 2:
+        return Unpaired(sizes, estimate, level=level)
+    parts = [x.var(ddof=1) / len(x) for x in (a, b)]
+    se = math.sqrt(sum(parts))
+    if se <= ROUNDING * max(np.abs(a).max(), np.abs(b).max()):
+        return Unpaired(sizes, estimate, level=level)
+    df = float(sum(parts) ** 2 / sum(v * v / (len(x) - 1) for v, x in zip(parts, (a, b), strict=True)))
+    reach = float(stdtrit(df, 1 - alpha / 2)) * se
+    p = float(2 * stdtr(df, -abs(estimate) / se))
+    return Unpaired(sizes, estimate, estimate - reach, estimate + reach, level, p, df)
+
+
+def as_effect(found: Unpaired, metric: str, *, alpha: float = 0.05) -> Effect:
+    """The same numbers in the form of a paired effect, for tables; n is the smaller arm's."""
+    n = min(found.n)
+    if found.p is None:
+        note = "no trial of the arm or of its reference" if n == 0 else (
+            "one trial: no interval, no test" if n == 1 else "no spread to test against"
+        )  # fmt: skip
+        return Effect(metric, n, found.estimate, level=found.level, note=note)
+    assert found.estimate is not None and found.high is not None and found.df is not None  # noqa: PT018
+    se = (found.high - found.estimate) / float(stdtrit(found.df, 1 - alpha / 2))
+    # `sd` is what a difference of two single trials would spread: se·√n, so that power is asked of it.
+    return Effect(
+        metric, n, found.estimate, found.low, found.high, found.level, found.p, sd=se * math.sqrt(n), se=se
+    )
+
+
+def dunnett(
+    arms: Mapping[str, Sequence[float]], reference: Sequence[float], *, seed: int = 0
+) -> dict[str, float]:
+    """Simultaneous p per arm against one reference (Dunnett 1955); arms with fewer than two values left out.
+
+    scipy.stats loads here only: paired studies never need it. The integral is quasi-random, `seed` fixes it.
+    """
+    from scipy.stats import dunnett as many_to_one
+
+    usable = {name: np.asarray(v, dtype=float) for name, v in arms.items() if len(v) >= 2}
+    everything = [*usable.values(), np.asarray(reference, dtype=float)]
+    if not usable or len(reference) < 2 or not any(np.ptp(v) > 0 for v in everything):
+        return {}
+    found = many_to_one(
+        *usable.values(), control=np.asarray(reference, dtype=float), rng=np.random.default_rng(seed)
+    )
+    return {name: float(p) for name, p in zip(usable, np.atleast_1d(found.pvalue), strict=True)}

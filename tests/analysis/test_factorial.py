@@ -1,0 +1,115 @@
+"""Interactions from factorial data: the truth is found, aliases are named, statsmodels agrees."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from ablate.analysis import analyze
+from ablate.analysis.factorial import interactions, is_factorial
+
+from . import synthetic
+
+FACTORS = {"a": ("0", "1"), "b": ("0", "1"), "c": ("0", "1")}
+REFERENCE = dict.fromkeys(FACTORS, "0")
+
+
+def full(factors=FACTORS):
+    return {
+        "".join(cell): dict(zip(factors, cell, strict=True)) for cell in itertools.product(*factors.values())
+    }
+
+
+def drawn(levels, rng, blocks=3, noise=0.3, truth=lambda v: v["a"] + 0.3 * v["b"] - 0.8 * v["a"] * v["b"]):
+    luck = rng.normal(0, 2, blocks)
+    return {
+        arm: {
+            k: 70 + luck[k] + truth({f: float(x) for f, x in own.items()}) + rng.normal(0, noise)
+            for k in range(blocks)
+        }
+        for arm, own in levels.items()
+    }
+
+
+def terms(found):
+    return {t.name: t for t in found.terms}
+
+
+def test_the_truth_is_inside_the_intervals():
+    found = terms(interactions(full(), drawn(full(), np.random.default_rng(0), blocks=20), REFERENCE))
+    # Averaged over b: a is 1 − 0.8/2; an interaction's coefficient is the product's whole change.
+    for name, truth in {"a=1": 0.6, "b=1": -0.1, "c=1": 0.0, "a=1 × b=1": -0.8, "a=1 × c=1": 0.0}.items():
+        assert found[name].low <= truth <= found[name].high
+        assert found[name].estimate == pytest.approx(truth, abs=0.2)
+
+
+def test_a_balanced_study_agrees_with_least_squares_on_blocks():
+    levels = full()
+    values = drawn(levels, np.random.default_rng(1))
+    found = interactions(levels, values, REFERENCE)
+    rows = [
+        {**{f: float(x) - 0.5 for f, x in levels[arm].items()}, "block": k, "y": y}
+        for arm, blocks in values.items()
+        for k, y in blocks.items()
+    ]
+    fit = smf.ols("y ~ (a + b + c)**2 + C(block)", pd.DataFrame(rows)).fit()
+    assert found.model == "mixedlm"
+    assert found.df == fit.df_resid
+    for ours, theirs in {"a=1": "a", "a=1 × b=1": "a:b"}.items():
+        assert terms(found)[ours].estimate == pytest.approx(fit.params[theirs], rel=1e-4)
+        assert terms(found)[ours].p == pytest.approx(fit.pvalues[theirs], rel=1e-2, abs=1e-6)
+
+
+def test_aliases_of_a_fraction_are_named():
+    half = {k: v for k, v in full().items() if sum(map(int, v.values())) % 2 == 0}  # c = a·b: resolution III
+    found = interactions(half, drawn(half, np.random.default_rng(2)), REFERENCE)
+    assert terms(found)["c=1"].aliases == ("a=1 × b=1",)
+    assert "a=1 = b=1 × c=1" in found.aliased
+
+
+def test_levels_beyond_two_are_contrasts_with_the_reference():
+    factors = {"a": ("0", "1", "2"), "b": ("0", "1")}
+    values = drawn(full(factors), np.random.default_rng(3), blocks=10, truth=lambda v: v["a"] ** 2)
+    found = terms(interactions(full(factors), values, dict.fromkeys(factors, "0")))
+    assert found["a=1"].estimate == pytest.approx(1, abs=0.3)
+    assert found["a=2"].estimate == pytest.approx(4, abs=0.3)
+
+
+def test_one_block_is_fitted_by_least_squares_and_too_little_data_by_nothing():
+    found = interactions(full(), drawn(full(), np.random.default_rng(4), blocks=1), REFERENCE)
+    assert found.model == "ols"
+    assert found.df == 1
+    tiny = {k: v for k, v in full().items() if k in ("000", "110")}
+    assert interactions(tiny, drawn(tiny, np.random.default_rng(5), blocks=1), REFERENCE) is None
+
+
+def test_one_factor_data_get_no_interactions():
+    levels = {"base": REFERENCE, "a": {**REFERENCE, "a": "1"}, "b": {**REFERENCE, "b": "1"}}
+    assert not is_factorial(levels, REFERENCE)
+    assert is_factorial(full(), REFERENCE)
+
+
+def test_false_interactions_stay_at_alpha():
+    rng, wrong, studies = np.random.default_rng(6), 0, 150
+    for _ in range(studies):
+        values = drawn(full(), rng, blocks=2, truth=lambda v: v["a"])
+        wrong += any(
+            t.adjusted_p <= 0.05 for t in interactions(full(), values, REFERENCE).terms if len(t.factors) == 2
+        )
+    assert wrong / studies <= 0.05 + 2 * (0.05 * 0.95 / studies) ** 0.5
+
+
+def test_a_factorial_studys_findings_carry_them():
+    frozen = synthetic.study([k for k in full() if k != "000"], design="factorial")
+    arms = [
+        arm.model_copy(update={"levels": own}) for arm, own in zip(frozen.arms, full().values(), strict=True)
+    ]
+    frozen = frozen.model_copy(update={"arms": arms})
+    values = drawn(full(), np.random.default_rng(7), blocks=5)
+    named = {"baseline": values.pop("000"), **values}
+    found = analyze(frozen, synthetic.of(frozen, {a: v.values() for a, v in named.items()}))
+    assert found.interactions is not None
+    assert terms(found.interactions)["a=1 × b=1"].adjusted_p < 0.05
+    assert analyze(synthetic.study(), synthetic.records(synthetic.study())).interactions is None
