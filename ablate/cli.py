@@ -60,6 +60,20 @@ class TableShape(StrEnum):
     html = "html"
 
 
+class Described(StrEnum):
+    """What a schema is printed of."""
+
+    study = "study"
+    findings = "findings"
+
+
+class Direction(StrEnum):
+    """Which way an outcome is good."""
+
+    maximize = "maximize"
+    minimize = "minimize"
+
+
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")
 ]
@@ -95,8 +109,17 @@ def knobs(
 
 
 @app.command()
-def schema() -> None:
-    """The JSON Schema of study files, for editors."""
+def schema(
+    what: Annotated[
+        Described, typer.Argument(help="study files, or findings.json of a report")
+    ] = Described.study,
+) -> None:
+    """The JSON Schema of study files, for editors, or of findings.json, for programs that read it."""
+    if what is Described.findings:
+        from ablate.analysis.schema import schema as findings_schema
+
+        _json(findings_schema())
+        return
     from ablate.study import schema as study_schema
 
     _json(study_schema())
@@ -202,6 +225,61 @@ def dashboard(
     from ablate.scheduling.steps import show_dashboard
 
     show_dashboard(run_folder(study, runs), browse=browse, push=push, static=static, port=port)
+
+
+@app.command("import")
+def import_runs(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUNS.CSV|wandb:ENTITY/PROJECT", help="columns arm, block, metrics; or a project"
+        ),
+    ],
+    baseline: Annotated[str, typer.Option(help="the arm that the others are held against")],
+    outcome: Annotated[str, typer.Option(help="the metric to decide on, such as glue/average")],
+    margin: Annotated[float, typer.Option(help="the largest difference that would not matter")],
+    direction: Annotated[
+        Direction | None, typer.Option(help="default: by the metric's name (a loss is minimized)")
+    ] = None,
+    runs: Runs = RUNS,
+    name: Annotated[
+        str | None, typer.Option(help="of the study; default: the file's or the project's")
+    ] = None,
+    question: Annotated[str, typer.Option(help="what the study asks")] = "",
+    alpha: Annotated[float, typer.Option(min=0.001, max=0.5)] = 0.05,
+    arm: Annotated[
+        str | None, typer.Option(help="W&B: the setting that names the arm; default: job type")
+    ] = None,
+    block: Annotated[
+        str | None, typer.Option(help="W&B: the setting that names the block; none: unpaired")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="W&B: runs of this group alone")] = None,
+) -> None:
+    """Runs made by other programs as a study directory, for report, table, verify and negative results."""
+    from ablate.elsewhere.bring import bring
+
+    way = direction.value if direction else None
+    print(bring(source, runs, baseline=baseline, outcome=outcome, margin=margin, direction=way, name=name,
+                question=question, alpha=alpha, arm=arm, block=block, group=group))  # fmt: skip
+
+
+@app.command()
+def known(
+    what: Annotated[str, typer.Argument(metavar="KNOB=LEVEL", help="or a knob alone")],
+    place: Annotated[
+        str, typer.Argument(metavar="PATH", help="a folder, a file or a git repository; default: runs")
+    ] = "runs",
+    form: Format = Shape.text,
+) -> None:
+    """Negative results that are already known: searches negative-results.json files before a day is spent."""
+    from dataclasses import asdict
+
+    from ablate.elsewhere import known as looking
+
+    found = looking.known(what, place)
+    for problem in found.problems:
+        print(f"not read: {problem}", file=sys.stderr)
+    _json(asdict(found)) if form is Shape.json else print(looking.text(found))
 
 
 @data_app.command("prepare")

@@ -6,10 +6,11 @@ An inconclusive arm never appears here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from ablate.analysis.findings import ArmFindings, Contrast, Findings
+from ablate.analysis import metrics as names
+from ablate.analysis.findings import ArmFindings, Contrast, Findings, TaskEffect
 from ablate.report import numbers
 from ablate.report.tables import SPEED, TOKENS, effect_places, relative
 
@@ -24,16 +25,22 @@ class Negative:
     claims: tuple[tuple[str, str, str], ...]  # knob, meaning, what the paper says
     difference: tuple[tuple[str, str, str], ...]  # knob, reference, arm
     result: str
+    tasks: tuple[str, ...]  # per task, for new seeds and new examples
     speed: str
+    mechanism: str
     rivals: tuple[str, ...]
-    overturn: str
+    overturn: tuple[str, ...]  # what would, each with its cost
     cost: str
 
 
 def negatives(found: Findings) -> list[Negative]:
-    """Arms with the verdict hurts, then those equivalent."""
+    """Arms with the verdict hurts, then those equivalent; exploratory arms and screens prove nothing."""
     wanted = ("hurts", "equivalent")
-    arms = [(arm, arm.contrast) for arm in found.arms if arm.contrast and arm.contrast.verdict in wanted]
+    arms = [
+        (arm, arm.contrast)
+        for arm in found.arms
+        if arm.contrast and arm.contrast.verdict in wanted and arm.contrast.correction == "holm"
+    ]
     return [
         _negative(found, arm, c) for arm, c in sorted(arms, key=lambda pair: wanted.index(pair[1].verdict))
     ]
@@ -51,11 +58,39 @@ def _negative(found: Findings, arm: ArmFindings, c: Contrast) -> Negative:
         ),
         difference=changes(arm),
         result=result(found, c),
+        tasks=tuple(_task(c.tasks[metric]) for metric in names.ordered(c.tasks)),
         speed=_speed(arm),
-        rivals=tuple(_rivals(found, arm, c)),
-        overturn=_overturn(found, c),
+        mechanism=mechanism(c),
+        rivals=tuple(f"{check.name.capitalize()}: {check.answer}; {check.text}." for check in c.checks),
+        overturn=_overturn(found, arm, c),
         cost=cost(arm),
     )
+
+
+def to_json(found: Findings, items: list[Negative]) -> dict[str, Any]:
+    """What `negative-results.json` holds, for `ablate known` and for other programs."""
+    return {
+        "schema": 1, "study": found.name, "title": found.title, "question": found.question,
+        "created": found.created, "design": found.design, "budget": found.budget, "charge": found.charge,
+        "baseline": found.baseline, "outcome": found.outcome.metric, "unit": found.outcome.unit,
+        "margin": found.outcome.margin, "alpha": found.alpha, "family": list(found.family),
+        "hardware": list(found.provenance.hardware), "post_hoc": list(found.post_hoc),
+        "results": [_plain_result(item) for item in items],
+    }  # fmt: skip
+
+
+def _plain_result(item: Negative) -> dict[str, Any]:
+    c, e = item.contrast, item.contrast.effect
+    words = {f.name: getattr(item, f.name) for f in fields(item) if f.name not in ("arm", "contrast")}
+    return {
+        "arm": item.arm.name, "verdict": c.verdict, "reference": c.reference,
+        "n": e.n, "estimate": e.estimate, "low": e.low, "high": e.high, "p": e.p,
+        "adjusted_p": c.adjusted_p, "adjusted_equivalence_p": c.adjusted_equivalence_p,
+        "resolvable": c.resolvable, "blocks_needed": c.blocks_needed, **words,
+        "levels": {knob: list(pair) for knob, pair in item.arm.changes.items()},
+        "checks": [{"name": k.name, "answer": k.answer, "text": k.text} for k in c.checks],
+        "trials": [t.id for t in item.arm.trials],
+    }  # fmt: skip
 
 
 def changes(arm: ArmFindings) -> tuple[tuple[str, str, str], ...]:
@@ -81,9 +116,9 @@ def result(found: Findings, c: Contrast) -> str:
     text = (
         f"Δ {found.outcome.label} against {c.reference} = "
         f"{numbers.estimate(e.estimate, e.low, e.high, places)}{unit} "
-        f"({100 * e.level:g} % t interval, n = {e.n} blocks); "
+        f"({100 * e.level:g} % {'' if found.paired else 'Welch '}t interval, n = {e.n} blocks); "
         f"adjusted p {numbers.p_value(c.adjusted_p)}, uncorrected {numbers.p_value(e.p)}, "
-        f"exact sign-flip {numbers.p_value(e.sign_flip_p)}"
+        + (f"exact sign-flip {numbers.p_value(e.sign_flip_p)}" if found.paired else _dunnett(c))
     )
     if c.equivalence:
         t = c.equivalence
@@ -92,9 +127,19 @@ def result(found: Findings, c: Contrast) -> str:
             f"{100 * t.level:g} % interval [{numbers.number(t.low, places, sign=True)}, "
             f"{numbers.number(t.high, places, sign=True)}]"
         )
+    if c.sequential and c.sequential.low is not None:
+        s = c.sequential
+        text += (
+            "; blocks were added by a stopping rule: the interval that holds at every look is "
+            f"{numbers.estimate(s.estimate, s.low, s.high, places)}"
+        )
     if e.correlation is not None:
         text += f"; correlation of the pairs {numbers.number(e.correlation, 2)}"
     return text + "."
+
+
+def _dunnett(c: Contrast) -> str:
+    return f"Dunnett {numbers.p_value(c.unpaired.dunnett_p if c.unpaired else None)}"
 
 
 def _speed(arm: ArmFindings) -> str:
@@ -109,31 +154,78 @@ def _speed(arm: ArmFindings) -> str:
     return "; ".join(parts) or "not recorded"
 
 
-def _rivals(found: Findings, arm: ArmFindings, c: Contrast) -> list[str]:
-    """Other explanations that the program can check, each with its answer."""
-    lost = arm.lost
-    said = [
-        f"Divergence or lost trials: {f'{lost} of {arm.planned} trials' if lost else 'none'}."
-        + (" See the intention-to-treat line." if lost else ""),
-        "Switch without effect: "
-        + ("the outcome is identical in every block." if not c.effect.sd else "no, the outcome changes."),
-    ]
-    if found.seeds and len(found.provenance.hardware) > 1:
-        said.append("Hardware: trials ran on different machines; see provenance.")
-    if "train.lr" not in arm.changes:
-        said.append(
-            "Learning rate: the arm ran at its reference's; it was not tuned for the arm. Not ruled out."
-        )
-    return said
+def _task(t: TaskEffect) -> str:
+    label = names.label(t.metric)
+    if t.low is None:
+        return f"{label}: {numbers.number(t.estimate, 1, sign=True)}, no interval ({t.note})"
+    places = numbers.decimals([(t.high - t.low) / 4 if t.high is not None else None])
+    said = f"{label}: {numbers.estimate(t.estimate, t.low, t.high, places)} points"
+    return f"{said} ({t.method.replace(' x ', ' × ')}, {t.seeds} seeds × {t.items} examples)"
 
 
-def _overturn(found: Findings, c: Contrast) -> str:
+def mechanism(c: Contrast) -> str:
+    """The split of a wall-clock effect on the training loss, in a sentence; empty without one."""
+    m = c.mechanism
+    if m is None:
+        return ""
+    parts = [numbers.estimate(e.estimate, e.low, e.high, 3) for e in (m.equal_time, m.equal_tokens, m.speed)]
+    return (
+        f"Δ training loss at equal time {parts[0]} = {parts[1]} at equal tokens, and {parts[2]} by speed "
+        f"({numbers.percent(m.tokens_ratio - 1)} tokens in the same time; {m.note})"
+    )
+
+
+def _overturn(found: Findings, arm: ArmFindings, c: Contrast) -> tuple[str, ...]:
+    """What would turn the verdict, and what it would cost at this study's own rates."""
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
-    same = f"at budget {found.budget} with the other knobs at the baseline's levels"
+    n = max(2, c.blocks_needed or c.effect.n)
     if c.verdict == "equivalent":
-        beyond = f"that put the effect beyond ±{found.outcome.margin:g}{unit}"
-        return f"Blocks {same} {beyond}; other budgets are not covered."
-    return f"Blocks {same} whose interval includes 0; a tuned learning rate; other budgets are not covered."
+        turned = f"{n} new blocks whose effect lies beyond ±{found.outcome.margin:g}{unit}"
+    else:
+        turned = f"{n} new blocks whose interval includes 0"
+    told = [f"{turned}, same budget and baseline: {_price(found, arm, c, n, budgets=1)}."]
+    open_ = {check.name for check in c.checks if check.answer in ("not ruled out", "applies")}
+    if "learning rate" in open_:
+        told.append(
+            f"A learning rate tuned for the arm (5 rates on 1 block, then {n} blocks): "
+            f"{_price(found, arm, c, n, budgets=1, extra=5)}."
+        )
+    if "too few tokens" in open_:
+        told.append(
+            f"Twice the budget, as the loss was still falling: {_price(found, arm, c, n, budgets=2)}."
+        )
+    budget = "Other budgets" if found.budget == "not recorded" else f"Other budgets than {found.budget}"
+    return (*told, f"{budget} and other levels of the baseline are not covered.")
+
+
+def _price(found: Findings, arm: ArmFindings, c: Contrast, n: int, *, budgets: int, extra: int = 0) -> str:
+    """Hours, and money where the study knows its rate, for n blocks of the arm and of its reference."""
+
+    def hours(one: ArmFindings) -> float:
+        spent = [t.occupied or t.seconds for t in one.trials if t.state == "complete"]
+        return sum(spent) / len(spent) / 3600 if spent else 0.0
+
+    own, other = hours(arm), hours(found.arm(c.reference))
+    total = budgets * (n * (own + other) + extra * own)
+    if not total:
+        return "its cost is not recorded"
+    text = f"{2 * n + extra} trials, about {numbers.duration(3600 * total)}"
+    cost = found.cost
+    if cost.money is not None and cost.occupied_seconds:
+        text += f", {total * 3600 * cost.money / cost.occupied_seconds:.3g} in the study's currency"
+    return text
+
+
+def reproduce(found: Findings) -> str:
+    """The line that makes these results again, or imports them again."""
+    if found.source.endswith((".yaml", ".yml")) or not found.source:
+        return f"ablate run {found.source or 'STUDY.yaml'}"
+    margin = f" --margin {found.outcome.margin:g}" if found.outcome.margin else ""
+    direction = "maximize" if found.outcome.higher_is_better else "minimize"
+    return (
+        f"ablate import {found.source} --baseline {found.baseline} --outcome {found.outcome.metric}{margin} "
+        f"--direction {direction}"
+    )
 
 
 def cost(arm: ArmFindings) -> str:

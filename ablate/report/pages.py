@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,7 @@ def write_pages(root: Path, found: Findings) -> Path:
     drawn = _figures(found, read)
     context = _context(found, problems, list(drawn))
     write_json(folder / "findings.json", {"schema": 1, **found.to_dict()})
-    write_json(
-        folder / "negative-results.json", {"schema": 1, "results": _negative_json(context["negatives"])}
-    )
+    write_json(folder / "negative-results.json", negative.to_json(found, context["negatives"]))
     for format, extension in EXTENSIONS.items():
         write_text(folder / "tables" / f"ablation.{extension}", format_table(found, format))
     trials = {arm.name: [t.id for t in arm.trials] for arm in found.arms}
@@ -86,7 +83,7 @@ def _context(found: Findings, problems: list[str], drawn: list[str]) -> dict[str
         "places": tables.effect_places(found),
         "secondary": _secondary(found),
         "odd": [(arm.name, t) for arm in found.arms for t in arm.trials if t.odd],
-        "reproduce": f"ablate run {found.source or 'STUDY.yaml'}",
+        "reproduce": negative.reproduce(found),
     }
 
 
@@ -232,20 +229,6 @@ def _write_figures(folder: Path, drawn: Mapping[str, figures.Figure]) -> None:
         write_text(
             folder / f"{name}.html", _render("figure.html.j2", {"name": name, "figure": Markup(_inert(text))})
         )
-
-
-def _negative_json(found: list[negative.Negative]) -> list[dict[str, Any]]:
-    rows = []
-    for item in found:
-        words = {f.name: getattr(item, f.name) for f in fields(item) if f.name not in ("arm", "contrast")}
-        e = item.contrast.effect
-        numbers_ = {"n": e.n, "estimate": e.estimate, "low": e.low, "high": e.high, "p": e.p}
-        rows.append({
-            "arm": item.arm.name, "verdict": item.contrast.verdict, **numbers_,
-            "adjusted_p": item.contrast.adjusted_p, "resolvable": item.contrast.resolvable, **words,
-            "trials": [t.id for t in item.arm.trials],
-        })  # fmt: skip
-    return rows
 
 
 def _render(template: str, context: Mapping[str, Any]) -> str:

@@ -84,7 +84,8 @@ def status(root: Path) -> StudyStatus:
     coordinator = (
         {"host": owner.host, "pid": owner.pid, "alive": alive} if owner and alive is not False else None
     )
-    budgets = {arm.name: Budget(**arm.budget) for arm in frozen.arms}
+    # Imported runs say nothing of their budget.
+    budgets = {arm.name: Budget(**arm.budget) if arm.budget else Budget("steps", 0) for arm in frozen.arms}
     trials = [
         _trial(paths.trial(trial), trial, arm, block, budgets[arm], frozen)
         for trial, (arm, block) in frozen.trials.items()

@@ -1,0 +1,89 @@
+"""Runs of a W&B project as runs to import: the arm is the job type, the block is in the name or the seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ablate.elsewhere.study import ImportedRun, RunsError
+from ablate.tracking.runs import TrackedRun, read_runs
+
+_STATES = {"finished": "complete", "crashed": "failed", "failed": "failed", "killed": "failed"}
+_SPENT = {"budget/seconds": "seconds", "budget/tokens": "tokens", "_runtime": "occupied"}
+
+
+def read_project(
+    path: str, *, arm: str | None = None, block: str | None = None, group: str | None = None
+) -> list[ImportedRun]:
+    """`arm` and `block` name keys of a run's configuration; without, job type, and `arm/block` or the seed.
+
+    Runs that are still going are left out. Raises RunsError.
+    """
+    runs = [run for run in read_runs(path, group) if run.state in _STATES]
+    problems: list[str] = []
+    found = [_run(run, arm, block, problems) for run in runs]
+    if problems:
+        raise RunsError("\n".join(f"wandb:{path}: {problem}" for problem in problems))
+    return found
+
+
+def _run(run: TrackedRun, arm: str | None, block: str | None, problems: list[str]) -> ImportedRun:
+    name = _arm(run, arm)
+    if name is None:
+        what = f"no setting '{arm}'" if arm else "neither a job type nor a setting 'arm'; name one with --arm"
+        problems.append(f"run {run.name} ({run.id}): {what}")
+    seed = None if block in ("none", "") else _block(run, block)
+    if block not in (None, "none", "") and seed is None:
+        problems.append(f"run {run.name} ({run.id}): no setting '{block}'")
+    ignored = {arm, block, "seed", "block", "arm"}
+    return ImportedRun(
+        where=f"run {run.id}", arm=name or "", block=seed, metrics=_metrics(run.summary),
+        state=_STATES[run.state], reason="" if run.state == "finished" else f"{run.state} on W&B",  # type: ignore[arg-type]
+        spent={ours: float(run.summary[k]) for k, ours in _SPENT.items() if _number(run.summary.get(k))},
+        config={k: v for k, v in run.config.items() if k not in ignored}, started=run.created,
+    )  # fmt: skip
+
+
+def _arm(run: TrackedRun, key: str | None) -> str | None:
+    value = _setting(run.config, key) if key else run.job_type or _setting(run.config, "arm")
+    return None if value in (None, "") else str(value)
+
+
+def _block(run: TrackedRun, key: str | None) -> str | None:
+    if key:
+        value = _setting(run.config, key)
+        return None if value is None else str(value)
+    arm, sign, after = run.name.rpartition("/")
+    if sign and arm == run.job_type:
+        return after
+    for usual in ("block", "seed"):
+        if _setting(run.config, usual) is not None:
+            return str(_setting(run.config, usual))
+    return None
+
+
+def _setting(config: Mapping[str, Any], path: str) -> Any:
+    """A setting by its name, or by its dotted path into nested ones."""
+    if path in config:
+        return config[path]
+    head, _, rest = path.partition(".")
+    inner = config.get(head)
+    return _setting(inner, rest) if rest and isinstance(inner, Mapping) else None
+
+
+def _metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers of the summary; W&B writes what is not finite as text."""
+    found = {}
+    for name, value in summary.items():
+        if name.startswith("_"):
+            continue
+        if _number(value):
+            found[name] = float(value)
+        elif value in ("NaN", "Infinity", "-Infinity"):
+            found[name] = math.nan
+    return found
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

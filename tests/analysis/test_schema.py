@@ -1,0 +1,41 @@
+"""The documented format of findings.json: current, and true of what is written."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from pydantic import TypeAdapter
+
+import ablate
+from ablate.analysis import Findings, analyze
+from ablate.analysis.schema import schema
+from ablate.report import write_report
+
+from . import synthetic
+
+KEPT = Path(ablate.__file__).parent / "findings.schema.json"
+
+
+def test_the_kept_schema_is_current():
+    assert json.loads(KEPT.read_text()) == schema(), (
+        "write it again: ablate schema findings > ablate/findings.schema.json"
+    )
+
+
+@pytest.mark.parametrize("blocks", [1, 5])
+def test_what_a_report_writes_follows_the_schema(tmp_path, blocks):
+    frozen = synthetic.study(blocks=blocks)
+    records = synthetic.records(frozen)
+    records[1] = synthetic.record(records[1].arm, 0, state="diverged", reason="loss is nan")
+    synthetic.write(tmp_path, frozen, records)
+    write_report(tmp_path)
+    written = json.loads((tmp_path / "report" / "findings.json").read_text())
+    jsonschema.validate(written, schema())
+
+
+def test_findings_can_be_read_back():
+    frozen = synthetic.study()
+    found = analyze(frozen, synthetic.records(frozen))
+    again = TypeAdapter(Findings).validate_json(json.dumps(found.to_dict()))
+    assert again.to_dict() == json.loads(json.dumps(found.to_dict()))
