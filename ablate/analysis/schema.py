@@ -1,4 +1,4 @@
-"""The JSON Schema of `findings.json`, from the types that make it; `ablate/findings.schema.json` is its copy."""
+"""The JSON Schema of `findings.json`, from the types that make it; `findings.schema.json` is its copy."""
 
 from __future__ import annotations
 

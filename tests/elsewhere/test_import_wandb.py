@@ -1,6 +1,5 @@
 """A W&B project read through the real SDK from a stand-in server on loopback."""
 
-import gzip
 import json
 
 import pytest
@@ -49,8 +48,10 @@ def server(monkeypatch, tmp_path):
 
         def do_POST(self):
             raw = self.body()
-            raw = gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
-            sent = json.loads(raw or b"{}")
+            if self.path != "/graphql":  # usage statistics
+                self.answer(200, {})
+                return
+            sent = json.loads(raw)
             asked.append(sent)
             edges = [{"node": n, "cursor": n["id"]} for n in RUNS]
             runs = {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
