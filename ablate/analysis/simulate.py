@@ -99,13 +99,13 @@ def crossed_coverage(n: int, noise: str, studies: int, rng: np.random.Generator)
 
 
 def _runs(n: int, spread: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two equal arms on 250 examples of their own difficulty, two fine-tuning seeds each."""
-    labels, ease = rng.integers(0, 2, 250), rng.normal(1, 1, 250)
+    """Two equal arms on 120 examples of their own difficulty, two fine-tuning seeds each."""
+    labels, ease = rng.integers(0, 2, 120), rng.normal(1, 1, 120)
     shared = rng.normal(0, spread, (n, 1, 1))
     arms = []
     for _ in range(2):
-        own = rng.normal(0, spread, (n, 1, 1)) + rng.normal(0, spread, 250)  # likes other examples
-        right = ease + shared + own + rng.normal(0, 1, (n, 2, 250)) > 0
+        own = rng.normal(0, spread, (n, 1, 1)) + rng.normal(0, spread, 120)  # likes other examples
+        right = ease + shared + own + rng.normal(0, 1, (n, 2, 120)) > 0
         arms.append(np.where(right, labels, 1 - labels))
     return arms[0], arms[1], labels
 
@@ -114,7 +114,7 @@ def bootstrap_coverage(n: int, score: str, spread: float, studies: int, rng: np.
     """Multi-bootstrap of a score that is no mean; the arms are equal, so the truth is 0."""
 
     def inside() -> bool:
-        t = multi_bootstrap("m/x", score, *_runs(n, spread, rng), rng=rng, draws=500)
+        t = multi_bootstrap("m/x", score, *_runs(n, spread, rng), rng=rng, draws=300)
         return t.low is not None and t.high is not None and t.low <= 0 <= t.high
 
     setting = f"{score}, {n} seeds, noise {spread:g}"
@@ -284,10 +284,6 @@ def rows(studies: int = 2000, seed: int = 0) -> Iterator[Row]:
     for n in (3, 5, 10):
         for noise in ITEM_NOISE:
             yield crossed_coverage(n, noise, studies, rng)
-    for n in (3, 5):
-        for score in ("mcc", "f1"):
-            for spread in (0.3, 0.1):
-                yield bootstrap_coverage(n, score, spread, max(1000, studies // 2), rng)
     yield repeated_coverage(studies, rng)
     yield uncorrected_error(5, 10, studies, rng)
     for n in (3, 5, 10):
@@ -304,6 +300,10 @@ def rows(studies: int = 2000, seed: int = 0) -> Iterator[Row]:
         yield tost_power(n, studies, rng)
     for size in (1.0, 2.0, 4.0):
         yield sequential_power(size, max(1000, studies // 2), rng)
+    for n in (3, 5):
+        for score in ("mcc", "f1"):
+            for spread in (0.3, 0.1):
+                yield bootstrap_coverage(n, score, spread, max(1000, studies // 2), rng)
 
 
 def markdown(found: Iterator[Row]) -> Iterator[str]:

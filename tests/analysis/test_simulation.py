@@ -1,56 +1,63 @@
-"""Error rates of the whole path over thousands of simulated studies."""
+"""Error rates over at least a thousand simulated studies: the rows of docs/statistics.md that are fast."""
 
 import numpy as np
 import pytest
 
 from ablate.analysis import analyze
-from ablate.analysis.multiplicity import holm
-from ablate.analysis.paired import effect, equivalence
+from ablate.analysis import simulate as simulated
 
 from . import synthetic
 
-STUDIES = 2000
+STUDIES = 1000
 
 
-def drawn(rng, n, sd=1.0, between=2.0, shift=0.0):
-    """Arm and reference that share the block's luck."""
-    block = rng.normal(0, between, n)
-    arm, reference = block + rng.normal(shift, sd, n), block + rng.normal(0, sd, n)
-    return dict(enumerate(arm)), dict(enumerate(reference))
+def holds(row):
+    assert row.holds, row
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
-def test_the_paired_t_interval_covers_within_two_points_of_nominal(n):
+def test_intervals_cover_within_two_points_of_nominal(n):
     rng = np.random.default_rng(n)
-    inside = 0
-    for _ in range(STUDIES):
-        found = effect("m/x", *drawn(rng, n, shift=0.7))
-        inside += found.low <= 0.7 <= found.high
-    assert inside / STUDIES == pytest.approx(0.95, abs=0.02)
+    holds(simulated.paired_coverage(n, 2 * STUDIES, rng))
+    holds(simulated.welch_coverage(max(5, n), STUDIES, rng))
+    for noise in simulated.ITEM_NOISE:
+        holds(simulated.crossed_coverage(n, noise, STUDIES, rng))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("score", ["mcc", "f1"])
+@pytest.mark.parametrize("spread", [0.3, 0.1])
+def test_the_multi_bootstrap_covers_within_two_points_of_nominal(score, spread):
+    holds(simulated.bootstrap_coverage(5, score, spread, STUDIES, np.random.default_rng(0)))
 
 
 def test_holm_keeps_the_family_wise_error():
-    rng = np.random.default_rng(7)
-    false_alarms = 0
-    studies = 1000
-    for _ in range(studies):
-        block = rng.normal(0, 2, 5)
-        reference = dict(enumerate(block + rng.normal(0, 1, 5)))
-        p = {
-            str(arm): effect("m/x", dict(enumerate(block + rng.normal(0, 1, 5))), reference).p
-            for arm in range(10)
-        }
-        false_alarms += min(holm(p).values()) <= 0.05
-    assert false_alarms / studies <= 0.05 + 2 * (0.05 * 0.95 / studies) ** 0.5
+    holds(simulated.holm_error(5, 10, STUDIES, np.random.default_rng(7)))
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_tost_calls_a_difference_of_one_margin_equivalent_at_most_5_percent_of_the_time(n):
-    rng = np.random.default_rng(100 + n)
-    wrong = sum(
-        equivalence(effect("m/x", *drawn(rng, n, sd=0.3, shift=1.0)), 1.0).p <= 0.05 for _ in range(STUDIES)
-    )
-    assert wrong / STUDIES <= 0.05 + 2 * (0.05 * 0.95 / STUDIES) ** 0.5
+    holds(simulated.tost_error(n, 2 * STUDIES, np.random.default_rng(100 + n)))
+
+
+def test_a_screen_keeps_the_share_of_false_discoveries():
+    holds(simulated.screen_error(STUDIES, np.random.default_rng(8)))
+
+
+@pytest.mark.slow
+def test_dunnett_keeps_the_family_wise_error():
+    holds(simulated.dunnett_error(5, 5, STUDIES, np.random.default_rng(9)))
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_power_is_as_planned(n):
+    rng = np.random.default_rng(200 + n)
+    holds(simulated.paired_power(n, 1, 2 * STUDIES, rng))
+    holds(simulated.tost_power(n, 2 * STUDIES, rng))
+
+
+def test_power_in_a_family_is_as_planned():
+    holds(simulated.paired_power(5, 10, 2 * STUDIES, np.random.default_rng(10)))
 
 
 def test_verdicts_of_null_studies_are_false_at_most_5_percent_of_the_time():
