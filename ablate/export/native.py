@@ -1,65 +1,120 @@
-"""Arms whose architecture is one that `transformers` has itself: the original BERT.
-
-ModernBERT is not among them: its first block has no norm before attention, and no combination of knobs
-leaves out just that one.
-"""
+"""Arms whose architecture is one that `transformers` has itself: the original BERT and ModernBERT."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ablate.knobs import replace
+from ablate.data.tokenizer import CLS, PAD, SEP
+from ablate.knobs import get, replace
 from ablate.model.config import ModelConfig
-from ablate.recipe import bert_original
+from ablate.model.feedforward import gated_width
+from ablate.model.position import Rope
+from ablate.recipe import Recipe, bert_original
 
 if TYPE_CHECKING:
-    from transformers import BertConfig, BertForMaskedLM
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from ablate.model.bert import Bert
 
-# What may differ between two BERTs.
-FREE = ("layers", "width", "heads", "intermediate", "init", "norm.eps")
+Weights = dict[str, Tensor]
+
+# What may differ between two models of either family: sizes, and what a trained model does not show.
+SIZES = (
+    "layers", "width", "heads", "intermediate", "init", "norm.eps", "layer_drop", "checkpointing",
+    "attention.fp32",
+)  # fmt: skip
+BERT = bert_original().model
+MODERN = replace(
+    ModelConfig(),
+    {"first_norm": False, "position": "rope", "head": "bert", "norm.bias": False, "decoder_bias": True},
+)
+# ModernBERT's gates under the names that `transformers` gives to their functions.
+GATES = {
+    "geglu": "gelu",
+    "swiglu": "silu",
+    "reglu": "relu",
+    "glu": "sigmoid",
+    "gelu-tanh-glu": "gelu_pytorch_tanh",
+    "relu2-glu": "relu2",
+    "mish-glu": "mish",
+    "tanh-glu": "tanh",
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture of `transformers`: its name there, and how one of our models becomes one of its."""
+
+    name: str
+    convert: Callable[[Bert, Recipe], PreTrainedModel]
+
+
+def family(recipe: Recipe) -> Family | None:
+    """The family that the recipe's model belongs to, if it is one of theirs."""
+    if is_bert(recipe.model):
+        return Family("BERT", bert)
+    if is_modernbert(recipe.model):
+        return Family("ModernBERT", modernbert)
+    return None
 
 
 def is_bert(model: ModelConfig) -> bool:
     """Whether the architecture is the original BERT's, sizes aside."""
-    original = bert_original().model
-    if model.norm.kind != "layernorm":
+    return _same(model, BERT, ("first_norm", "glu_width"))
+
+
+def is_modernbert(model: ModelConfig) -> bool:
+    """Whether the architecture is ModernBERT's with every layer global, sizes and biases aside.
+
+    Biases of attention are one setting there: those of queries, keys and values, and of the output.
+    """
+    free = ("linear_bias", "norm.bias", "decoder_bias", "tied", "glu_width", "activation", "position.theta")
+    return (
+        model.position.kind == "rope"
+        and model.activation in GATES
+        and model.attention.kind == "softmax"
+        and model.attention.qkv_bias == model.linear_bias
+        and _same(model, MODERN, (*free, "attention.qkv_bias"))
+    )
+
+
+def _same(model: ModelConfig, theirs: ModelConfig, free: tuple[str, ...]) -> bool:
+    if model.norm.kind != "layernorm" or model.attention.kind != "softmax":
         return False
-    own = {path: _at(original, path) for path in FREE}
-    return replace(model, own) == original
+    return replace(model, {path: get(theirs, path) for path in (*SIZES, *free)}) == theirs
 
 
-def _at(model: ModelConfig, path: str) -> object:
-    from ablate.knobs import get
-
-    return get(model, path)
-
-
-def bert(model: Bert, *, length: int, dropout: float) -> BertForMaskedLM:
-    """The same model as `transformers` has it; segment embeddings are zero."""
-    from transformers import BertForMaskedLM
-
-    theirs = BertForMaskedLM(_config(model, length, dropout))
-    own = theirs.state_dict()
-    given = translated(dict(model.state_dict()), model.config.layers)
-    odd = given.keys() ^ own.keys()
-    assert odd <= {"bert.embeddings.position_ids", "cls.predictions.decoder.bias"} | {
-        "cls.predictions.decoder.weight"
-    }, odd
-    theirs.load_state_dict(given, strict=False)
+def _filled(theirs: PreTrainedModel, given: Weights) -> PreTrainedModel:
+    """Their model with our weights; what is tied or follows from the config is theirs to fill."""
+    lacking, unknown = theirs.load_state_dict(given, strict=False)
+    assert not unknown, unknown
+    assert set(lacking) <= {"bert.embeddings.position_ids", "cls.predictions.decoder.bias"} | {
+        "cls.predictions.decoder.weight", "decoder.weight",
+    }, lacking  # fmt: skip
     theirs.tie_weights()
     return theirs
 
 
-def _config(model: Bert, length: int, dropout: float) -> BertConfig:
+# --- BERT ----------------------------------------------------------------------------------------------
+
+
+def bert(model: Bert, recipe: Recipe) -> PreTrainedModel:
+    """The same model as BERT; segment embeddings are zero."""
+    from transformers import BertForMaskedLM
+
+    theirs = BertForMaskedLM(_bert_config(model, recipe))
+    return _filled(theirs, translated(dict(model.state_dict()), model.config.layers))
+
+
+def _bert_config(model: Bert, recipe: Recipe) -> PretrainedConfig:
     from transformers import BertConfig
 
     config = model.config
-    eps = config.norm.eps if config.norm.kind == "layernorm" else 1e-12
     return BertConfig(
         vocab_size=model.encoder.vocabulary,
         hidden_size=config.width,
@@ -67,18 +122,19 @@ def _config(model: Bert, length: int, dropout: float) -> BertConfig:
         num_attention_heads=config.heads,
         intermediate_size=config.intermediate,
         hidden_act="gelu",
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        max_position_embeddings=length,
+        hidden_dropout_prob=recipe.finetune.dropout,
+        attention_probs_dropout_prob=recipe.finetune.dropout,
+        max_position_embeddings=recipe.data.length,
         type_vocab_size=1,
-        layer_norm_eps=eps,
+        layer_norm_eps=get(config, "norm.eps"),
+        pad_token_id=PAD,
     )
 
 
-def translated(ours: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+def translated(ours: Weights, layers: int) -> Weights:
     """Our weights under BERT's names."""
     word = ours["encoder.embedding.word.weight"]
-    found: dict[str, Tensor] = {
+    found: Weights = {
         "bert.embeddings.word_embeddings.weight": word,
         "bert.embeddings.position_embeddings.weight": ours["encoder.embedding.position.weight"],
         "bert.embeddings.token_type_embeddings.weight": torch.zeros(1, word.shape[1]),
@@ -98,4 +154,86 @@ def translated(ours: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
             found[f"{there}.intermediate.dense.{kind}"] = ours[f"{here}.feedforward.sublayer.up.{kind}"]
             found[f"{there}.output.dense.{kind}"] = ours[f"{here}.feedforward.sublayer.down.{kind}"]
             found[f"{there}.output.LayerNorm.{kind}"] = ours[f"{here}.feedforward.norm.{kind}"]
+    return found
+
+
+# --- ModernBERT ------------------------------------------------------------------------------------------
+
+
+def modernbert(model: Bert, recipe: Recipe) -> PreTrainedModel:
+    """The same model as ModernBERT, whose every layer attends to all positions."""
+    from transformers import ModernBertForMaskedLM
+
+    theirs = ModernBertForMaskedLM(_modern_config(model, recipe))
+    return _filled(theirs, modernized(dict(model.state_dict())))
+
+
+def _modern_config(model: Bert, recipe: Recipe) -> PretrainedConfig:
+    from transformers import ModernBertConfig
+
+    config, dropout = model.config, recipe.finetune.dropout
+    assert isinstance(config.position, Rope)
+    rope = {"rope_type": "default", "rope_theta": config.position.theta}
+    pooler = recipe.finetune.pooler
+    return ModernBertConfig(
+        vocab_size=model.encoder.vocabulary,
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=gated_width(config) // 2,
+        hidden_activation=GATES[config.activation],
+        max_position_embeddings=recipe.data.length,
+        norm_eps=get(config, "norm.eps"),
+        norm_bias=get(config, "norm.bias"),
+        attention_bias=config.linear_bias,
+        mlp_bias=config.linear_bias,
+        classifier_bias=config.linear_bias,
+        decoder_bias=config.decoder_bias,
+        tie_word_embeddings=config.tied,
+        layer_types=["full_attention"] * config.layers,
+        rope_parameters={"full_attention": rope, "sliding_attention": rope},
+        embedding_dropout=dropout,
+        attention_dropout=dropout,
+        mlp_dropout=dropout,
+        classifier_dropout=dropout,
+        classifier_pooling=pooler if pooler in ("cls", "mean") else "cls",
+        pad_token_id=PAD,
+        cls_token_id=CLS,
+        bos_token_id=CLS,
+        sep_token_id=SEP,
+        eos_token_id=SEP,
+    )
+
+
+# Ours → theirs: parts of the model, and of a block.
+_PARTS = {
+    "encoder.embedding.word": "model.embeddings.tok_embeddings",
+    "encoder.embedding.norm": "model.embeddings.norm",
+    "encoder.final_norm": "model.final_norm",
+    "transform.dense": "head.dense",
+    "transform.norm": "head.norm",
+    "decoder": "decoder",
+}
+_BLOCK = {
+    "attention.norm": "attn_norm",
+    "attention.sublayer.qkv": "attn.Wqkv",
+    "attention.sublayer.out": "attn.Wo",
+    "feedforward.norm": "mlp_norm",
+    "feedforward.sublayer.up": "mlp.Wi",
+    "feedforward.sublayer.down": "mlp.Wo",
+}
+
+
+def modernized(ours: Weights) -> Weights:
+    """Our weights under ModernBERT's names. There the first half of the widened vector is the gate."""
+    found: Weights = {}
+    for name, tensor in ours.items():
+        part, _, kind = name.rpartition(".")
+        if part.startswith("encoder.blocks."):
+            index, inner = part.removeprefix("encoder.blocks.").split(".", 1)
+            if inner == "feedforward.sublayer.up":
+                tensor = torch.cat(tensor.chunk(2)[::-1])
+            found[f"model.layers.{index}.{_BLOCK[inner]}.{kind}"] = tensor
+        else:
+            found[f"{_PARTS[part]}.{kind}"] = tensor
     return found

@@ -28,8 +28,9 @@ class ExportError(ValueError):
 def export(given: Path, folder: Path) -> Path:
     """Write the newest checkpoint of a trial so that `AutoModel.from_pretrained(folder)` loads it.
 
-    `given` is a checkpoint, the folder of a trial's checkpoints, or a trial. The original BERT's architecture
-    becomes a plain BERT, every other brings its own sources and is loaded with `trust_remote_code=True`.
+    `given` is a checkpoint, the folder of a trial's checkpoints, or a trial. The architectures of BERT and of
+    ModernBERT become plain ones of theirs, every other brings its own sources and is loaded with
+    `trust_remote_code=True`.
     Raises ExportError.
     """
     if importlib.util.find_spec("transformers") is None:
@@ -44,16 +45,16 @@ def export(given: Path, folder: Path) -> Path:
     whole = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir(parents=True)
-    plain = native.is_bert(recipe.model) and recipe.train.precision.few_bit(model) is None
-    if plain:
-        dropout = recipe.finetune.dropout
-        native.bert(model, length=recipe.data.length, dropout=dropout).save_pretrained(whole)
+    few_bit = recipe.train.precision.few_bit(model) is not None
+    theirs = None if few_bit else native.family(recipe)
+    if theirs is not None:
+        theirs.convert(model, recipe).save_pretrained(whole)
     else:
         _own(model, recipe).save_pretrained(whole)
         for name, text in bundle("ablate.export.modeling_ablate").items():
             (whole / name).write_text(text, encoding="utf-8")
     _tokenizer(tokenizer, recipe.data.length).save_pretrained(whole)
-    (whole / "README.md").write_text(_card(found, recipe, plain), encoding="utf-8")
+    (whole / "README.md").write_text(_card(found, recipe, theirs), encoding="utf-8")
     if folder.is_dir():
         folder.rmdir()
     whole.rename(folder)
@@ -133,9 +134,10 @@ def _tokenizer(file: Path, length: int) -> PreTrainedTokenizerFast:
     )
 
 
-def _card(found: Checkpoint, recipe: Recipe, plain: bool) -> str:
+def _card(found: Checkpoint, recipe: Recipe, theirs: native.Family | None) -> str:
     state: dict[str, Any] = found.state
-    trust = "" if plain else ", trust_remote_code=True"
+    trust = "" if theirs else ", trust_remote_code=True"
+    how = f"Saved as a plain {theirs.name}." if theirs else "Loaded with the sources beside this file."
     changes = differences(preset("crammed-bert"), recipe)
     told = [
         f"- `{path}`: {show(there)} (crammed-bert: {show(here)})" for path, (here, there) in changes.items()
@@ -161,7 +163,7 @@ def _card(found: Checkpoint, recipe: Recipe, plain: bool) -> str:
             f'model = AutoModelForMaskedLM.from_pretrained("FOLDER"{trust})',
             "```",
             "",
-            f"Rows are at most {recipe.data.length} tokens long. Not fine-tuned.",
+            f"{how} Rows are at most {recipe.data.length} tokens long. Not fine-tuned.",
             "",
             "## Recipe",
             "",

@@ -18,7 +18,7 @@ from ablate.model.embedding import Embedding
 from ablate.model.feedforward import feedforward
 from ablate.model.head import HEADS, decoder
 from ablate.model.init import initialize
-from ablate.model.residual import RESIDUALS
+from ablate.model.residual import RESIDUALS, PreNorm
 
 SEPARATOR = 3  # the id of [SEP]; an exported model comes without ablate.data
 
@@ -32,6 +32,8 @@ class Block(nn.Module):
         attention = config.attention.build(config, length, dropout, index)
         widens = not config.attention.replaces_feedforward and (index + 1) % config.feedforward_every == 0
         self.attention = residual(attention, config, dropout) if attention else Skip()
+        if index == 0 and not config.first_norm and isinstance(self.attention, PreNorm):
+            self.attention.norm = nn.Identity()
         self.feedforward = residual(feedforward(config), config, dropout) if widens else Skip()
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None) -> Tensor:

@@ -149,6 +149,14 @@ class ModelConfig(Config):
             paper="the reference has it as deepnorm_scaling; its result is not in the paper",
         ),
     ] = False
+    first_norm: Annotated[
+        bool,
+        Knob(
+            "a norm before the first attention, too, whose input an embedding norm has just normalised",
+            paper="in the reference; ModernBERT leaves it out",
+            cost="2 vectors",
+        ),
+    ] = True
     final_norm: Annotated[
         bool, Knob("a norm after the last block", paper="Architecture: stabilises", cost="2 vectors")
     ] = True
@@ -234,11 +242,22 @@ class ModelConfig(Config):
                 f"model.deepnorm with model.init {self.init.kind}: the method scales the weights down, too "
                 "(Wang et al. 2022); set model.init to deepnorm"
             )
+        if not (self.first_norm or self.embedding_norm or "model.first_norm" in self._inert(recipe)):
+            told.append(
+                "model.first_norm false with model.embedding_norm false: the first attention gets word "
+                "vectors as they are; keep one of the two norms"
+            )
         return told
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
         if self.activation not in GATED:
             yield "model.glu_width"
+        # Elsewhere a norm stands behind what the first attention says, or there is no attention.
+        if self.norm_placement not in ("pre", "sandwich") or self.attention.kind == "none":
+            yield "model.first_norm"
+
+    def _inert(self, recipe: Recipe) -> set[str]:
+        return {*self.inert(recipe), *self.norm.inert(recipe)}
 
     @property
     def head_width(self) -> int:

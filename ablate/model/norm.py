@@ -104,7 +104,7 @@ class NoNorm(Config):
         return nn.Identity()
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
-        yield from ("model.final_norm", "model.embedding_norm", "train.decay_norms")
+        yield from ("model.first_norm", "model.final_norm", "model.embedding_norm", "train.decay_norms")
         if not recipe.model.deepnorm:
             yield "model.norm_placement"
 

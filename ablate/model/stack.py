@@ -80,6 +80,11 @@ class _Unusual(Stack):
                 f"model.feedforward_every ({model.feedforward_every}) counts layers, which {name} does not "
                 "keep apart; set it to 1, or model.stack to plain"
             )
+        if not model.first_norm and "model.first_norm" not in model.inert(recipe):
+            told.append(
+                f"model.first_norm false treats the first block apart, which {name} does not keep apart; set "
+                "it to true, or model.stack to plain"
+            )
         if model.layer_drop > 0:
             told.append(
                 f"model.layer_drop ({model.layer_drop:g}) grows with depth, which {name} does not keep "

@@ -16,10 +16,11 @@ import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from ablate.data import Prepared
-from ablate.export import export
+from ablate.export import export, native
 from ablate.export.bundle import bundle
 from ablate.export.write import ExportError
-from ablate.model import Bert
+from ablate.knobs import replace
+from ablate.model import Bert, ClassificationHead
 from ablate.recipe import Recipe, bert_original
 from tests.training.tiny import run, tiny, tiny_data
 
@@ -27,6 +28,24 @@ BERT = {f"model.{key}": getattr(bert_original().model, key) for key in (
     "attention", "linear_bias", "decoder_bias", "norm", "norm_placement", "final_norm", "position",
     "activation", "head",
 )}  # fmt: skip
+
+MODERN = {
+    "model.position": {"kind": "rope", "theta": 500.0}, "model.first_norm": False, "model.head": "bert",
+    "model.layers": 2,
+}  # fmt: skip
+# Arms that another class of `transformers` is, and its type.
+NATIVE: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("bert", BERT),
+    "modernbert": ("modernbert", {**MODERN, "model.norm.bias": False, "model.decoder_bias": True}),
+    "modernbert-biases": (
+        "modernbert",
+        {**MODERN, "model.linear_bias": True, "model.attention.qkv_bias": True, "model.tied": False},
+    ),
+    "modernbert-matched": (
+        "modernbert",
+        {**MODERN, "model.activation": "swiglu", "model.glu_width": "matched", "finetune.pooler": "mean"},
+    ),
+}
 
 # Architectures that are kept in different ways: tables, biases on scores, gates, untied, few bits.
 OWN: dict[str, dict[str, Any]] = {
@@ -66,6 +85,16 @@ def logits(model: Bert, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return model.logits(ids, torch.arange(ids.numel()), real).view(*ids.shape, -1)
 
 
+def classified(classifier: Any, ours: Bert, recipe: Recipe, ids: torch.Tensor, real: torch.Tensor) -> Any:
+    """What our encoder with the weights of their new head says."""
+    head = ClassificationHead(
+        recipe.model.width, classifier.num_labels, pooler=recipe.finetune.pooler,
+        head_width=recipe.finetune.head_width,
+    )  # fmt: skip
+    head.load_state_dict(classifier.head.state_dict())
+    return head.eval()(ours.encoder(ids, real), real)
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_own_sources_give_the_same_logits_through_the_auto_classes(
     name: str, data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -87,18 +116,56 @@ def test_own_sources_give_the_same_logits_through_the_auto_classes(
     with torch.no_grad():
         hidden = encoder(ids, attention_mask=real.long()).last_hidden_state
         torch.testing.assert_close(hidden[real], ours.encoder(ids, real)[real], rtol=1e-5, atol=1e-5)
+    classifier = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()
+    with torch.no_grad():
+        said = classifier(ids, attention_mask=real.long()).logits
+        torch.testing.assert_close(said, classified(classifier, ours, recipe, ids, real), rtol=1e-5, atol=1e-5)
 
 
-def test_the_original_architecture_becomes_a_plain_bert(data: Prepared, tmp_path: Path) -> None:
-    recipe = tiny(BERT)
+@pytest.mark.parametrize("name", NATIVE)
+def test_an_architecture_of_transformers_needs_no_sources(name: str, data: Prepared, tmp_path: Path) -> None:
+    model_type, changes = NATIVE[name]
+    recipe = tiny(changes)
     ours = trained(recipe, data, tmp_path / "trial")
+    with torch.no_grad():  # every tensor, biases and norms too, is away from 0 and 1
+        draw = torch.Generator().manual_seed(0)
+        for parameter in ours.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=draw)
+    theirs = native.family(recipe)
+    assert theirs is not None
+    theirs.convert(ours, recipe).save_pretrained(tmp_path / "moved")
     folder = export(tmp_path / "trial", tmp_path / "exported")
     assert not list(folder.glob("*.py"))
-    assert json.loads((folder / "config.json").read_text())["model_type"] == "bert"
+    assert json.loads((folder / "config.json").read_text())["model_type"] == model_type
     ids, real = rows(data)
     with torch.no_grad():
-        found = AutoModelForMaskedLM.from_pretrained(folder)(ids, attention_mask=real.long()).logits
-    torch.testing.assert_close(found[real], logits(ours, ids, real)[real], rtol=1e-5, atol=1e-5)
+        found = AutoModelForMaskedLM.from_pretrained(tmp_path / "moved")(ids, attention_mask=real.long())
+        expected = logits(ours, ids, real)
+        torch.testing.assert_close(found.logits[real], expected[real], rtol=1e-5, atol=1e-5)
+        hidden = AutoModel.from_pretrained(tmp_path / "moved")(ids, attention_mask=real.long())
+        encoded = ours.encoder(ids, real)
+        torch.testing.assert_close(hidden.last_hidden_state[real], encoded[real], rtol=1e-5, atol=1e-5)
+    classifier = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+    assert classifier(ids, attention_mask=real.long()).logits.shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model.first_norm": True},
+        {"model.position": {"kind": "rope", "fraction": 0.5}},
+        {"model.activation": "gelu"},
+        {"model.attention.causal": True},
+        {"model.linear_bias": True},
+        {"model.head": "none"},
+        {"model.final_norm": False},
+    ],
+    ids=str,
+)
+def test_what_modernbert_cannot_say_is_no_modernbert(changes: dict[str, Any]) -> None:
+    recipe = tiny({**MODERN, "model.norm.bias": False})
+    assert native.family(recipe) is not None
+    assert native.family(replace(recipe, changes)) is None
 
 
 def test_a_classifier_starts_from_the_weights_with_a_new_head_and_learns(
@@ -141,11 +208,15 @@ def test_the_tokenizer_frames_texts_as_fine_tuning_does(data: Prepared, tmp_path
     assert tokenizer("the dog").keys() == {"input_ids", "attention_mask"}
 
 
-def test_a_process_without_this_package_loads_it(data: Prepared, tmp_path: Path) -> None:
-    ours = trained(tiny(), data, tmp_path / "trial")
+@pytest.mark.parametrize("name", ["crammed", "bert", "modernbert"])
+def test_a_process_without_this_package_loads_it(name: str, data: Prepared, tmp_path: Path) -> None:
+    changes = OWN[name] if name in OWN else NATIVE[name][1]
+    ours = trained(tiny(changes), data, tmp_path / "trial")
     folder = export(tmp_path / "trial", tmp_path / "exported")
     ids, real = rows(data)
-    torch.save({"ids": ids, "logits": logits(ours, ids, torch.ones_like(real))}, tmp_path / "expected.pt")
+    with torch.no_grad():
+        kept = {"ids": ids, "logits": logits(ours, ids, torch.ones_like(real)), "hidden": ours.encoder(ids)}
+    torch.save(kept, tmp_path / "expected.pt")
     script = f"""
         import sys
         class Gone:
@@ -154,10 +225,15 @@ def test_a_process_without_this_package_loads_it(data: Prepared, tmp_path: Path)
                     raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
         sys.meta_path.insert(0, Gone())
         import torch
-        from transformers import AutoModelForMaskedLM
+        from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
         kept = torch.load({str(tmp_path / "expected.pt")!r})
-        model = AutoModelForMaskedLM.from_pretrained({str(folder)!r}, trust_remote_code=True)
-        torch.testing.assert_close(model(kept["ids"]).logits, kept["logits"], rtol=1e-5, atol=1e-5)
+        load = dict(pretrained_model_name_or_path={str(folder)!r}, trust_remote_code=True)
+        torch.set_grad_enabled(False)
+        found = AutoModelForMaskedLM.from_pretrained(**load)(kept["ids"]).logits
+        torch.testing.assert_close(found, kept["logits"], rtol=1e-5, atol=1e-5)
+        hidden = AutoModel.from_pretrained(**load)(kept["ids"]).last_hidden_state
+        torch.testing.assert_close(hidden, kept["hidden"], rtol=1e-5, atol=1e-5)
+        assert AutoModelForSequenceClassification.from_pretrained(**load)(kept["ids"]).logits.shape[0] == 3
         print("same")
     """
     done = subprocess.run(
