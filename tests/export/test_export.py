@@ -119,7 +119,9 @@ def test_own_sources_give_the_same_logits_through_the_auto_classes(
     classifier = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()
     with torch.no_grad():
         said = classifier(ids, attention_mask=real.long()).logits
-        torch.testing.assert_close(said, classified(classifier, ours, recipe, ids, real), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            said, classified(classifier, ours, recipe, ids, real), rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", NATIVE)
