@@ -17,7 +17,7 @@ from ablate.model.position import Rope
 from ablate.recipe import Recipe, bert_original
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import BertConfig, ModernBertConfig, PreTrainedModel
 
     from ablate.model.bert import Bert
 
@@ -111,7 +111,7 @@ def bert(model: Bert, recipe: Recipe) -> PreTrainedModel:
     return _filled(theirs, translated(dict(model.state_dict()), model.config.layers))
 
 
-def _bert_config(model: Bert, recipe: Recipe) -> PretrainedConfig:
+def _bert_config(model: Bert, recipe: Recipe) -> BertConfig:
     from transformers import BertConfig
 
     config = model.config
@@ -168,7 +168,7 @@ def modernbert(model: Bert, recipe: Recipe) -> PreTrainedModel:
     return _filled(theirs, modernized(dict(model.state_dict())))
 
 
-def _modern_config(model: Bert, recipe: Recipe) -> PretrainedConfig:
+def _modern_config(model: Bert, recipe: Recipe) -> ModernBertConfig:
     from transformers import ModernBertConfig
 
     config, dropout = model.config, recipe.finetune.dropout

@@ -272,6 +272,55 @@ def _biased(scores: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     return scores + bias.masked_fill(~keep, 0.0), keep.to(scores.dtype)
 
 
+class Tuformer(Attention):
+    """As many score matrices as channels: queries times keys, channel by channel, mixed by one product, then
+    a softmax for each (Liu et al., Tuformer, ICLR 2022). Heads are a fixed mixing of ones and zeros.
+    """
+
+    kind: Literal["tuformer"] = "tuformer"
+    rank: Annotated[
+        int,
+        Knob(
+            "channels, each with a score matrix of its own; the reference takes model.width",
+            2,
+            4096,
+            log=True,
+            cost="memory: as many matrices [T, T] per row and layer; time with its square times T",
+        ),
+    ] = 64
+    qkv_bias: QkvBias = False
+
+    def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
+        return TensorAttention(model, self.rank, self.qkv_bias, dropout)
+
+    def inert(self, recipe: Recipe) -> Iterable[str]:
+        return ("model.heads",)
+
+
+class TensorAttention(nn.Module):
+    """Shapes: R channels, S and T positions of queries and keys."""
+
+    def __init__(self, model: ModelConfig, rank: int, qkv_bias: bool, dropout: float) -> None:
+        super().__init__()
+        self.rank = rank
+        self.qkv = Linear(model.width, 3 * rank, qkv_bias, parts=3)
+        self.mix = Linear(rank, rank, qkv_bias)
+        self.dropout = nn.Dropout(dropout)
+        self.out = Linear(rank, model.width, model.linear_bias, into_residual=True)
+
+    def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
+        q_BSR, k_BTR, v_BTR = self.qkv(x_BTD).chunk(3, dim=-1)
+        products_BSTR = (q_BSR * self.rank**-0.5)[:, :, None] * k_BTR[:, None]
+        scores_BRST = self.mix(products_BSTR).permute(0, 3, 1, 2)
+        weights_BRST = torch.softmax(scores_BRST if bias is None else scores_BRST + bias, dim=-1)
+        mixed_BRS1 = torch.matmul(self.dropout(weights_BRST), v_BTR.transpose(1, 2)[..., None])
+        return self.out(mixed_BRS1[..., 0].transpose(1, 2))
+
+    def macs_per_token(self, length: int) -> float:
+        """Weighted values, and the mixing at every pair of positions, which counts itself once."""
+        return length * self.rank + (length - 1) * self.rank**2
+
+
 # --- without a matrix of scores ------------------------------------------------------------------------
 
 
@@ -496,6 +545,7 @@ class Affine(nn.Module):
 AttentionConfig = Annotated[
     SoftmaxAttention
     | ScoreAttention
+    | Tuformer
     | LinearAttention
     | FourierAttention
     | FourierHybrid

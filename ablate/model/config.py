@@ -174,6 +174,13 @@ class ModelConfig(Config):
     embedding_norm: Annotated[
         bool, Knob("a norm on the embeddings", paper="Architecture: kept", cost="2 vectors")
     ] = True
+    embedding_fp32: Annotated[
+        bool,
+        Knob(
+            "the norm on the embeddings in fp32 where train.precision keeps weights in fewer bits",
+            paper="the reference's stable_low_precision, after bitsandbytes; no result",
+        ),
+    ] = False
     position: Annotated[
         PositionConfig,
         Knob(
@@ -252,6 +259,8 @@ class ModelConfig(Config):
     def inert(self, recipe: Recipe) -> Iterable[str]:
         if self.activation not in GATED:
             yield "model.glu_width"
+        if not self.embedding_norm or recipe.train.precision.kind not in ("fp16-scaled", "bf16-pure"):
+            yield "model.embedding_fp32"
         # Elsewhere a norm stands behind what the first attention says, or there is no attention.
         if self.norm_placement not in ("pre", "sandwich") or self.attention.kind == "none":
             yield "model.first_norm"

@@ -5,10 +5,13 @@ Shapes: B batch, T position, D width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
+from ablate.model.attention import uncast, wide
 from ablate.model.linear import Linear, Table
 
 if TYPE_CHECKING:
@@ -26,6 +29,22 @@ class Embedding(nn.Module):
         self.position = model.position.embedding(model.width, length)
         self.norm = model.norm.build(model.width) if model.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
+        self.normed: Normed = in_fp32 if model.embedding_fp32 else as_it_is
 
     def forward(self, ids_BT: Tensor) -> Tensor:
-        return self.dropout(self.norm(self.position(self.widen(self.word(ids_BT)))))
+        return self.dropout(self.normed(self.norm, self.position(self.widen(self.word(ids_BT)))))
+
+
+Normed = Callable[[nn.Module, Tensor], Tensor]
+
+
+def as_it_is(norm: nn.Module, x_BTD: Tensor) -> Tensor:
+    """norm(x)."""
+    return norm(x_BTD)
+
+
+def in_fp32(norm: nn.Module, x_BTD: Tensor) -> Tensor:
+    """norm(x), with its weights, too, in fp32; rounded again afterwards."""
+    exact = {name: wide(weight) for name, weight in norm.named_parameters()}
+    with uncast(x_BTD):
+        return torch.func.functional_call(norm, exact, (wide(x_BTD),)).to(x_BTD.dtype)

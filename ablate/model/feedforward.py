@@ -32,6 +32,12 @@ Activation = Literal[
     "softplus",
     "sigmoid",
     "tanh",
+    "relu6",
+    "hardtanh",
+    "hardsigmoid",
+    "softsign",
+    "logsigmoid",
+    "tanhshrink",
     "geglu",
     "reglu",
     "swiglu",
@@ -46,6 +52,12 @@ Activation = Literal[
     "selu-glu",
     "softplus-glu",
     "tanh-glu",
+    "relu6-glu",
+    "hardtanh-glu",
+    "hardsigmoid-glu",
+    "softsign-glu",
+    "logsigmoid-glu",
+    "tanhshrink-glu",
 ]
 GluWidth = Literal["kept", "matched"]
 
@@ -73,6 +85,12 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "relu6": F.relu6,
+    "hardtanh": F.hardtanh,
+    "hardsigmoid": F.hardsigmoid,
+    "softsign": F.softsign,
+    "logsigmoid": F.logsigmoid,
+    "tanhshrink": F.tanhshrink,
 }
 # The name of a gated form and the function of its gate (Shazeer 2020, arXiv:2002.05202), who named five.
 GATED: dict[str, Callable[[Tensor], Tensor]] = {

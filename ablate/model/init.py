@@ -87,6 +87,15 @@ class Small(Init):
         return math.sqrt(2 / (5 * matrix.width))
 
 
+class Megatron(Init):
+    """sqrt(1 / 3D) everywhere (Smith et al. 2022, Megatron-Turing NLG, arXiv:2201.11990)."""
+
+    kind: Literal["megatron"] = "megatron"
+
+    def spread(self, matrix: Matrix) -> float:
+        return math.sqrt(1 / (3 * matrix.width))
+
+
 class Wang(Init):
     """Small, but 2 / (layers·sqrt(D)) for what is added to the stream (Wang & Komatsuzaki 2021, GPT-J)."""
 
@@ -138,11 +147,19 @@ class Orthogonal(Init):
     """Orthonormal rows or columns, whichever are fewer (Saxe et al. 2014); tables as in BERT."""
 
     kind: Literal["orthogonal"] = "orthogonal"
+    scaled: Annotated[
+        bool,
+        Knob(
+            "times sqrt(outputs / inputs), what train.optimizer agd starts from",
+            paper="the reference's agd-orthogonal, no result",
+        ),
+    ] = False
 
     def fill(self, noise: Tensor, matrix: Matrix) -> Tensor:
         if matrix.table:
             return noise.mul_(TABLE_STD)
-        return torch.cat([_orthonormal(part) for part in noise.chunk(matrix.parts)])
+        filled = torch.cat([_orthonormal(part) for part in noise.chunk(matrix.parts)])
+        return filled.mul_(math.sqrt(matrix.rows / matrix.columns)) if self.scaled else filled
 
 
 def _orthonormal(noise: Tensor) -> Tensor:
@@ -152,7 +169,9 @@ def _orthonormal(noise: Tensor) -> Tensor:
     return q if tall is noise else q.T
 
 
-InitConfig = Annotated[Normal | DepthScaled | Small | Wang | Xavier | DeepNormInit | Orthogonal, one_of]
+InitConfig = Annotated[
+    Normal | DepthScaled | Small | Megatron | Wang | Xavier | DeepNormInit | Orthogonal, one_of
+]
 
 
 @torch.no_grad()

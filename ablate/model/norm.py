@@ -104,7 +104,10 @@ class NoNorm(Config):
         return nn.Identity()
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
-        yield from ("model.first_norm", "model.final_norm", "model.embedding_norm", "train.decay_norms")
+        yield from (
+            "model.first_norm", "model.final_norm", "model.embedding_norm", "model.embedding_fp32",
+            "train.decay_norms",
+        )  # fmt: skip
         if not recipe.model.deepnorm:
             yield "model.norm_placement"
 

@@ -51,9 +51,9 @@ class _Optimizer(Config):
         """The optimizer over parameters or groups; `weight_decay` serves groups without their own."""
         raise NotImplementedError
 
-    def groups(self, module: nn.Module, weight_decay: float, decay_norms: bool) -> Groups:
-        """The parameter groups that `build` expects."""
-        return parameter_groups(module, weight_decay, decay_norms)
+    def groups(self, module: nn.Module, weight_decay: float, *decays: bool) -> Groups:
+        """The parameter groups that `build` expects; `decays` as `parameter_groups` has them."""
+        return parameter_groups(module, weight_decay, *decays)
 
     def conflicts(self, recipe: Recipe) -> list[str]:
         told, train = [], recipe.train
@@ -128,6 +128,19 @@ class RAdam(_Adam):
         )
 
 
+class AdamWScaled(_Adam):
+    """AdamW whose steps are in proportion to each tensor's root mean square (nanoT5, Nawrot 2023,
+    arXiv:2309.02373); rates about ten times AdamW's.
+    """
+
+    kind: Literal["adamw-scaled"] = "adamw-scaled"
+
+    def build(self, groups: Any, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+        from ablate.optim.scaled import AdamWScaled as Built
+
+        return Built(groups, lr, betas=self.betas, eps=self.eps, weight_decay=weight_decay)
+
+
 class AdamW8bit(_Adam):
     """AdamW with running means in 8 bits, a scale per 256 (Dettmers et al. 2022, arXiv:2110.02861)."""
 
@@ -189,6 +202,29 @@ class SGD(_Optimizer):
         return ["train.optimizer.nesterov"] if self.momentum == 0 else []
 
 
+class AGD(_Optimizer):
+    """Automatic gradient descent (Bernstein et al. 2023, arXiv:2304.05187): `train.lr` is its gain, 1 in the
+    paper, which has no rate; meant for `model.init: {kind: orthogonal, scaled: true}`.
+    """
+
+    kind: Literal["agd"] = "agd"
+
+    def build(self, groups: Any, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+        from ablate.optim.agd import AGD as Built
+
+        return Built(groups, lr, weight_decay)
+
+    def cautions(self, recipe: Recipe) -> list[str]:
+        init = recipe.model.init
+        if init.kind == "orthogonal" and init.scaled:
+            return []
+        return [
+            f"train.optimizer agd with model.init {init.kind}: its steps are made for matrices whose "
+            "singular values are sqrt(outputs / inputs) (Bernstein et al. 2023); set model.init to "
+            "{kind: orthogonal, scaled: true}"
+        ]
+
+
 class Lion(_Optimizer):
     """The sign of an interpolated mean gradient (Chen et al. 2023, arXiv:2302.06675); rates about a tenth of
     AdamW's.
@@ -229,10 +265,10 @@ class Muon(_Optimizer):
         ]
         return pytorch_optimizer.Muon(marked, lr, momentum=self.momentum, weight_decay=weight_decay)
 
-    def groups(self, module: nn.Module, weight_decay: float, decay_norms: bool) -> Groups:
+    def groups(self, module: nn.Module, weight_decay: float, *decays: bool) -> Groups:
         hidden = {id(p) for n, p in module.named_parameters() if p.ndim == 2 and ".blocks." in f".{n}"}
         split = []
-        for group in parameter_groups(module, weight_decay, decay_norms):
+        for group in parameter_groups(module, weight_decay, *decays):
             for muon in (True, False):
                 chosen = [p for p in group["params"] if (id(p) in hidden) is muon]
                 if chosen:
@@ -332,10 +368,12 @@ OptimizerConfig = Annotated[
     AdamW
     | Adam
     | RAdam
+    | AdamWScaled
     | AdamW8bit
     | AdamW4bit
     | Adafactor
     | SGD
+    | AGD
     | Lion
     | Muon
     | Shampoo

@@ -47,6 +47,10 @@ class TrainConfig(Config):
         bool,
         Knob("decay norm weights too", paper="First paper's code: decayed, because its filter lacked 'norm'"),
     ] = False
+    decay_biases: Annotated[bool, Knob("decay biases too", paper="never in the reference")] = False
+    decay_embeddings: Annotated[
+        bool, Knob("decay the tables of words and positions", paper="decayed in the reference")
+    ] = True
     clip: Annotated[
         float | None,
         Knob("largest global L2 norm of the gradient; none: not clipped", 0.01, 10.0, log=True,
@@ -108,7 +112,7 @@ class TrainConfig(Config):
     loss: Annotated[
         LossConfig,
         Knob("loss at a predicted position; held-out loss is always cross-entropy",
-             paper="MSE and L1 no gain; z-loss and focal in the code, unreported"),
+             paper="MSE and L1 no gain; z-loss, focal and wrong-only in the code, unreported"),
     ] = CrossEntropy()  # fmt: skip
     sparse_prediction: Annotated[
         bool,
@@ -142,6 +146,11 @@ class TrainConfig(Config):
     ] = True  # fmt: skip
 
     @property
+    def decays(self) -> tuple[bool, bool, bool]:
+        """Which groups are decayed beside the matrices: norms, biases, embeddings."""
+        return self.decay_norms, self.decay_biases, self.decay_embeddings
+
+    @property
     def passes(self) -> int:
         """How often a step computes each of its micro-batches, forward and backward."""
         return 2 if self.modifier is not None and self.modifier.second_pass else 1
@@ -172,6 +181,6 @@ class TrainConfig(Config):
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
         if self.weight_decay == 0:
-            yield "train.decay_norms"
+            yield from ("train.decay_norms", "train.decay_biases", "train.decay_embeddings")
         if self.micro_batch is not None and self.micro_batch >= self.batch and self.batch_rule is None:
             yield "train.ramp"

@@ -68,6 +68,23 @@ class Focal(Loss):
         return (1 - 1 / vocabulary) ** self.gamma * math.log(vocabulary)
 
 
+class Incorrect(Loss):
+    """Mean cross-entropy of the predictions whose likeliest word is wrong; the others count nothing."""
+
+    kind: Literal["incorrect"] = "incorrect"
+
+    def of(self, logits_NV: Tensor, labels_N: Tensor) -> Tensor:
+        from torch.nn import functional as F
+
+        wrong_N = (logits_NV.argmax(1) != labels_N).to(logits_NV.dtype)
+        # The mean over all of them, which is taken outside, is then the mean over the wrong ones.
+        share = wrong_N.mean().clamp(min=1 / len(labels_N))
+        return F.cross_entropy(logits_NV, labels_N, reduction="none") * wrong_N / share
+
+    def uniform(self, vocabulary: int) -> float:
+        return math.log(vocabulary)
+
+
 class SquaredError(Loss):
     """Mean over the vocabulary of z_v², but weight · (z_label - target)² for the label (Hui & Belkin 2021,
     arXiv:2006.07322).
@@ -98,4 +115,4 @@ class AbsoluteError(Loss):
         return 2 * (1 - 1 / vocabulary)
 
 
-LossConfig = Annotated[CrossEntropy | Focal | SquaredError | AbsoluteError, one_of]
+LossConfig = Annotated[CrossEntropy | Focal | Incorrect | SquaredError | AbsoluteError, one_of]

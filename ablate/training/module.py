@@ -93,7 +93,7 @@ class MaskedLanguageModel(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         train = self.recipe.train
-        groups = train.optimizer.groups(self.model, train.weight_decay, train.decay_norms)
+        groups = train.optimizer.groups(self.model, train.weight_decay, *train.decays)
         optimizer = self.precision.optimizer(train.optimizer, groups, train.lr, train.weight_decay)
         self._base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         return optimizer

@@ -90,6 +90,9 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "train.masking=whole-word": {"data.tokenizer.vocabulary": 300},
     "train.token_drop": {"train.mask_rate": 0.4},
     "train.decay_norms": {"train.weight_decay": 0.5},
+    # Every matrix is square at half the width.
+    "model.init[orthogonal].scaled": {"model.intermediate": 64},
+    "model.embedding_fp32": {"train.precision": "bf16-pure"},
 }
 
 # Values to try besides the default, where the middle of the domain does not fit a tiny model or text.

@@ -63,6 +63,7 @@ WIDE = replace(TINY, {"width": 128, "intermediate": 256, "layers": 3})
         ({"kind": "normal", "std": 0.05}, 0.05, 0.05),
         ("depth-scaled", 0.02, 0.02 / math.sqrt(6)),
         ("small", math.sqrt(2 / (5 * 128)), math.sqrt(2 / (5 * 128))),
+        ("megatron", math.sqrt(1 / (3 * 128)), math.sqrt(1 / (3 * 128))),
         ("wang", math.sqrt(2 / (5 * 128)), 2 / (3 * math.sqrt(128))),
     ],
 )

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from ablate.knobs import replace
 from ablate.model import ClassificationHead, ModelConfig
 from ablate.model.attention import attend
-from ablate.model.feedforward import FeedForward, GatedFeedForward, feedforward
+from ablate.model.feedforward import PLAIN, FeedForward, GatedFeedForward, feedforward
 from tests.model.variants import LENGTH, TINY, VOCABULARY, batch, build
 
 
@@ -65,6 +65,13 @@ def test_a_plain_activation_keeps_the_whole_width(name: str, act):
         torch.nn.init.normal_(parameter)
     x = torch.randn(3, TINY.width)
     torch.testing.assert_close(layer(x), act(x @ layer.up.weight.T) @ layer.down.weight.T)
+
+
+@pytest.mark.parametrize("name", [name for name in PLAIN if name not in ("gelu-tanh", "relu2")])
+def test_an_activation_is_torchs_module_of_that_name(name: str):
+    modules = {m.lower(): getattr(torch.nn, m) for m in dir(torch.nn)}
+    x = torch.linspace(-8, 8, 101).double()
+    torch.testing.assert_close(PLAIN[name](x), modules[name.replace("-", "")]()(x))
 
 
 def test_an_odd_width_cannot_be_halved_by_a_gate():

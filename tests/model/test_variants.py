@@ -82,6 +82,17 @@ def test_standardised_scores_are_a_layer_norm_over_the_keys_with_a_gain_per_head
     torch.testing.assert_close(among[..., :5], weigh(scores[..., :5], keep[:5]))
 
 
+def test_heads_are_a_tuformer_whose_mixing_is_fixed():
+    """A block of ones per head adds up a head's channels; all of them then have the head's scores."""
+    heads, tuformer = sublayer({}), sublayer({"attention": {"kind": "tuformer", "rank": D}})
+    tuformer.qkv.load_state_dict(heads.qkv.state_dict())
+    tuformer.out.load_state_dict(heads.out.state_dict())
+    K = D // H
+    tuformer.mix.weight.data = math.sqrt(D / K) * torch.block_diag(*[torch.ones(K, K).double()] * H)
+    torch.testing.assert_close(tuformer(x), heads(x))
+    torch.testing.assert_close(tuformer(x, padding([8, 5])), heads(x, padding([8, 5])))
+
+
 def test_linear_attention_is_its_quadratic_form():
     layer = sublayer({"attention": "linear"})
     q, k, v = (
@@ -332,6 +343,33 @@ def test_xavier_and_deepnorm_are_the_formulas():
     q, k, v = deep["encoder.blocks.0.attention.sublayer.qkv.weight"].chunk(3)
     for part, gain in ((q, 1.0), (k, 1.0), (v, beta)):
         assert part.std().item() == pytest.approx(gain * math.sqrt(2 / 256), rel=0.03)
+
+
+def test_scaled_orthogonal_matrices_have_one_singular_value():
+    model = build(replace(TINY, {"init": {"kind": "orthogonal", "scaled": True}, "intermediate": 64}))
+    for name, rows, columns in (("attention.sublayer.out", D, D), ("feedforward.sublayer.down", D, 32)):
+        weight = model.get_parameter(f"encoder.blocks.0.{name}.weight")
+        assert weight.shape == (rows, columns)
+        values = torch.linalg.svdvals(weight.double())
+        torch.testing.assert_close(
+            values, torch.full((D,), math.sqrt(rows / columns)).double(), rtol=1e-5, atol=0
+        )
+
+
+def test_the_embeddings_norm_is_exact_where_weights_are_rounded():
+    ids = torch.arange(5, 13)[None]
+    rounded, exact = (
+        build(replace(TINY, {"embedding_fp32": level})).bfloat16().encoder.embedding
+        for level in (False, True)
+    )
+    for table in (rounded, exact):
+        table.word.weight.data += 3.0  # a mean that costs digits
+    with torch.no_grad():
+        summed = exact.position(exact.word(ids))
+        expected = F.layer_norm(summed.float(), (D,), eps=1e-12).bfloat16()
+        assert torch.equal(exact(ids), expected)
+    exact(ids).float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in exact.parameters())
 
 
 def test_orthogonal_matrices_are_orthogonal_part_by_part():

@@ -1,5 +1,6 @@
 """Optimizers take the steps of their definitions; groups hold every parameter once."""
 
+import math
 import subprocess
 import sys
 import warnings
@@ -14,10 +15,12 @@ from ablate.knobs import replace
 from ablate.model import Bert
 from ablate.optim import SGD, Adam, AdamW, parameter_groups
 from ablate.optim.optimizers import (
+    AGD,
     Adafactor,
     AdaHessian,
     AdamW4bit,
     AdamW8bit,
+    AdamWScaled,
     Lion,
     Muon,
     RAdam,
@@ -125,6 +128,21 @@ def test_biases_and_norms_are_not_decayed(norm: str, placement: str):
     assert decayed(model, True) == rest | (norms - biases)
 
 
+def test_biases_may_decay_and_embeddings_may_not():
+    model = build(replace(EVERYTHING, {"position": "learned"}))
+    names = {id(p): name for name, p in model.named_parameters()}
+
+    def of(*decays: bool) -> set[str]:
+        groups = parameter_groups(model, 0.01, *decays)
+        return {names[id(p)] for group in groups if group["weight_decay"] for p in group["params"]}
+
+    biases = {name for name in names.values() if name.endswith("bias")}
+    tables = {"encoder.embedding.word.weight", "encoder.embedding.position.weight"}
+    assert of(False, True) == of(False) | biases
+    assert of(False, False, False) == of(False) - tables
+    assert of(True, True, False) == set(names.values()) - tables
+
+
 def test_the_learned_scale_of_the_positions_decays_as_in_the_reference():
     assert "encoder.embedding.position.scale" in decayed(build(TINY), False)
 
@@ -217,6 +235,42 @@ def test_muon_turns_the_blocks_matrices_and_leaves_the_rest_to_adamw():
     sizes = torch.linalg.svdvals(((before - matrix.detach()) / 0.4).double())
     assert sizes.max() / sizes.min() < 3, "an orthogonalised step has nearly equal singular values"
     assert torch.linalg.svdvals(table.grad.double()).max() > 0
+
+
+def test_scaled_adamw_is_adamw_in_proportion_to_the_weights():
+    config, x = AdamWScaled(eps=1e-8), torch.tensor([1.0, -2.0, 3.0]).double()
+    m = v = torch.zeros_like(x)
+    for t in range(1, 6):
+        g = torch.tensor([1.0, 2.0, 3.0]).double() * x
+        m, v = 0.9 * m + 0.1 * g, 0.98 * v + 0.02 * g * g
+        rms = max(1e-3, x.square().mean().sqrt().item())
+        x = x - 0.1 * rms * (1 - 0.98**t) ** 0.5 / (1 - 0.9**t) * m / (v.sqrt() + 1e-8)
+        x = x * (1 - 0.1 * 0.3)
+    torch.testing.assert_close(steps(config, 0.3), x)
+
+
+def test_agd_is_its_pseudo_code():
+    draw = torch.Generator().manual_seed(2)
+    tensors = [nn.Parameter(torch.randn(*s, generator=draw).double()) for s in ((6, 4), (3, 5), (4,))]
+    optimizer = AGD().build(tensors, 0.7)
+    before = [p.detach().clone() for p in tensors]
+    for p in tensors:
+        p.grad = torch.randn(p.shape, generator=draw, dtype=torch.double)
+    matrices = tensors[:2]
+    G = sum(math.sqrt(p.shape[0] / p.shape[1]) * p.grad.norm().item() for p in matrices) / 3
+    eta = math.log((1 + math.sqrt(1 + 4 * G)) / 2)
+    optimizer.step()
+    for p, old in zip(matrices, before, strict=False):
+        step = 0.7 * eta / 3 * math.sqrt(p.shape[0] / p.shape[1]) * p.grad / p.grad.norm()
+        torch.testing.assert_close(p.detach(), old - step)
+    torch.testing.assert_close(tensors[2].detach(), before[2] - 0.7 * eta / 3 * tensors[2].grad)
+
+
+def test_agd_minds_how_the_weights_were_drawn():
+    arm = replace(Recipe(), {"train.optimizer": "agd"})
+    assert any("singular values" in told for told in arm.warnings())
+    drawn = replace(arm, {"model.init": {"kind": "orthogonal", "scaled": True}})
+    assert not any("singular values" in told for told in drawn.warnings())
 
 
 @pytest.mark.parametrize("kind", ["sophia", "adahessian"])

@@ -12,7 +12,7 @@ from ablate.model import parameters
 from ablate.model.size import flops_per_token as of_model
 from ablate.training.config import TrainConfig
 from ablate.training.initial import build
-from ablate.training.loss import AbsoluteError, CrossEntropy, Focal, SquaredError
+from ablate.training.loss import AbsoluteError, CrossEntropy, Focal, Incorrect, SquaredError
 from ablate.training.objective import flops_per_token, kept_tokens
 from ablate.training.passes import Masked, Replaced
 from tests.training.tiny import run, tiny, tiny_data
@@ -56,9 +56,21 @@ def test_a_uniform_guess_costs_what_divergence_is_judged_by(loss):
     torch.testing.assert_close(ignorant, torch.full((N,), loss.uniform(V)).double())
 
 
+def test_what_is_predicted_already_counts_nothing():
+    sure = logits + 50 * F.one_hot(labels, V) * (torch.arange(N) < 3)[:, None]  # the first three are right
+    right = sure.argmax(1) == labels
+    assert 3 <= right.sum() < N
+    found = Incorrect().of(sure, labels)
+    assert not found[right].any()
+    assert found.mean() == pytest.approx(F.cross_entropy(sure[~right], labels[~right]).item())
+    all_right = 50.0 * F.one_hot(labels, V).double()
+    assert not Incorrect().of(all_right, labels).any()
+
+
 def test_every_loss_is_covered_here():
     (domain,) = (k.domain for k in knobs(TrainConfig) if k.path == "loss")
-    assert set(domain.levels) == {kind_of(c) for c in (CrossEntropy, Focal, SquaredError, AbsoluteError)}
+    covered = (CrossEntropy, Focal, Incorrect, SquaredError, AbsoluteError)
+    assert set(domain.levels) == {kind_of(c) for c in covered}
 
 
 def batch(rows: int = 4, length: int = 16) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
