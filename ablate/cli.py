@@ -282,6 +282,15 @@ def known(
     _json(asdict(found)) if form is Shape.json else print(looking.text(found))
 
 
+@app.command()
+def sync(study: StudyOrDir, runs: Runs = RUNS) -> None:
+    """Bring the W&B runs that stayed on this disk online, in the order in which they began."""
+    from ablate.scheduling.find import run_folder
+    from ablate.scheduling.steps import sync_runs
+
+    raise typer.Exit(sync_runs(run_folder(study, runs)))
+
+
 @data_app.command("prepare")
 def data_prepare(
     what: Annotated[

@@ -126,7 +126,10 @@ def push(root: Path) -> list[str]:
     over = found is not None and not any(arm.pending for arm in found.arms)
     board = default_for(study, records)
     words = {"entity": entity, "project": project, "study": study.name, "verdicts": markdown(found, over)}
-    addresses = _save(root, workspace(board, **words), report(board, question=study.question, **words))
+    try:
+        addresses = _save(root, workspace(board, **words), report(board, question=study.question, **words))
+    except PushError as error:
+        raise PushError(f"{error}; the first run online makes the project: ablate sync {root}") from error
     told = [f"{kind}: {address}" for kind, address in addresses.items()]
     if not over or found is None:
         return [*told, "the runs get their verdicts as tags once the study is done"]

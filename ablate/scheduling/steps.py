@@ -159,6 +159,25 @@ def show_dashboard(root: Path, *, browse: bool, push: bool, static: bool, port: 
     watch(root, port, ready)
 
 
+def sync_runs(root: Path) -> int:
+    """Upload the tracked runs of a study that are not online yet; 0, or 1 when some did not arrive."""
+    from ablate.records import read_study
+    from ablate.tracking.sync import sync
+
+    done = sync(root, list(read_study(root).trials))
+    for words, trials in (
+        ("online now", done.uploaded), ("did not arrive", done.failed), ("online already", done.already),
+        ("still running, sent when done", done.running),
+    ):  # fmt: skip
+        if trials:
+            print(f"{len(trials)} runs {words}: {', '.join(trials)}")
+    if not any((done.uploaded, done.failed, done.already, done.running)):
+        print(f"{root} holds no runs of W&B; `track: {{wandb: …}}` in the study file makes some")
+    if done.failed:
+        say(f"{done.said}\nthey stay on this disk; run the same command again")
+    return FAILED if done.failed else OK
+
+
 def _open(address: str, browse: bool) -> None:
     if browse:
         import webbrowser

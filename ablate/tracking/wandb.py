@@ -268,7 +268,7 @@ def answered(wrong: type[ValueError]) -> Iterator[None]:
         known = isinstance(error, (requests.RequestException, TimeoutError)) or _outside(error)
         if not known and "wandb" not in _raised_in(error):
             raise
-        raise wrong(f"the W&B server did not do what was asked ({_brief(error)}); try again later") from error
+        raise wrong(f"the W&B server did not do what was asked ({_brief(error)})") from error
 
 
 def _raised_in(error: Exception) -> str:

@@ -72,18 +72,18 @@
 
   // --- progress ----------------------------------------------------------------------------------------------
   const makeProgress = () => {
-    const tiles = el("ul", { className: "tiles" }), bar = el("div", { className: "bar", ariaHidden: "true" });
+    const tiles = el("dl", { className: "tiles" }), bar = el("div", { className: "bar", ariaHidden: "true" });
     const values = {};
     for (const [key, label] of [["done", "trials done"], ["running", "at work"], ["failed", "failed"], ["eta", "left"],
       ["speed", "tokens/s now"], ["tokens", "tokens trained"], ["seconds", "training time"], ["occupied", "machine time"]]) {
-      values[key] = el("b");
-      tiles.append(el("li", {}, values[key], el("span", {}, label)));
+      values[key] = el("dd");
+      tiles.append(el("div", {}, el("dt", {}, label), values[key]));
     }
     const parts = Object.fromEntries(["complete", "failed", "running", "paused"].map((k) => [k, el("i", { className: k })]));
     bar.append(...Object.values(parts));
     const { table, cells } = makeMatrix();
     const node = el("div", {}, tiles, bar, el("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Every trial by arm and block" }, table),
-      el("p", { className: "key" }, ...["✓ complete, with its outcome", "✗ failed", "% at work", "↻ paused, resumes", "· waiting"].map((k) => el("span", {}, k))));
+      el("p", { className: "states" }, ...["✓ complete, with its outcome", "✗ failed", "% at work", "↻ paused, resumes", "· waiting"].map((k) => el("span", {}, k))));
     return { node, update: () => { drawTiles(values); drawBar(parts); drawCells(cells); } };
   };
   const drawTiles = (values) => {
@@ -276,7 +276,7 @@
     observer.disconnect();
     panels = [];
     main.replaceChildren();
-    nav.replaceChildren();
+    nav.replaceChildren(nav.firstElementChild);
     let legend = false;
     for (const section of state.sections) {
       const figures = section.panels.some((p) => p.kind === "line" || p.kind === "bar");
@@ -284,7 +284,7 @@
       const made = section.panels.map((p) => MAKERS[p.kind](p));
       panels.push(...made);
       nav.append(el("a", { href: `#${slug(section.name)}` }, section.name));
-      main.append(el("section", { id: slug(section.name) }, el("h2", {}, section.name), el("p", { className: "question" }, section.question),
+      main.append(el("section", { id: slug(section.name) }, el("h2", {}, section.name), el("p", { className: "lead" }, section.question),
         el("div", { className: figures ? "panels" : "" }, ...made.map((m) => m.node))));
     }
   };

@@ -8,12 +8,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from runfolders import make_study
 
 from ablate.dashboards import Dashboard, Panel, Section
 from ablate.dashboards.page import write_page
 from ablate.dashboards.server import PortError, Server, serving
 from ablate.records.store import RecordError
-from studies import make_study
 
 
 def embedded(page: str) -> dict[str, object]:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from runfolders import finish, log_live, make_study
 
 from ablate.dashboards.state import FRESH, INTERIM, Watcher
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import RecordError
-from studies import finish, log_live, make_study
 
 
 class Clock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -99,16 +100,147 @@ def half_dead(status: int | None) -> Iterator[str]:
 
 
 class Requests(list[tuple[str, dict[str, Any]]]):
-    """What a working server was asked: (operation or path, variables or body)."""
+    """What a working server was asked: (operation or path, variables or body); `store` is what it keeps."""
+
+    store: Store
 
     def of(self, name: str) -> list[dict[str, Any]]:
         return [body for called, body in self if called == name]
 
+    def rows(self, run: str) -> list[dict[str, Any]]:
+        """The history of a run as the server would keep it: each row at the offset that it was sent for."""
+        kept: dict[int, dict[str, Any]] = {}
+        for part in self._streamed(run, "wandb-history.jsonl"):
+            for offset, row in enumerate(part["content"], part["offset"]):
+                kept[offset] = json.loads(row)
+        return [kept[offset] for offset in sorted(kept)]
+
+    def summary(self, run: str) -> dict[str, Any]:
+        """The last summary of a run."""
+        sent = [
+            json.loads(row) for part in self._streamed(run, "wandb-summary.json") for row in part["content"]
+        ]
+        return sent[-1] if sent else {}
+
+    def _streamed(self, run: str, file: str) -> list[dict[str, Any]]:
+        bodies = [body for path, body in self if path.endswith(f"/{run}/file_stream")]
+        return [body["files"][file] for body in bodies if file in (body.get("files") or {})]
+
+
+class Store:
+    """What the server keeps, so that a run that comes back is continued and not begun anew."""
+
+    def __init__(self, requests: Requests) -> None:
+        self.requests = requests
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.views: dict[str, dict[str, Any]] = {}
+
+    def answer(self, operation: str, sent: dict[str, Any], host: str, query: str) -> dict[str, Any]:
+        """The data of a GraphQL operation. A nameless one is known by the fields that it asks for."""
+        entity = {"id": "e", "name": sent.get("entity") or sent.get("entityName") or "someone"}
+        project = {"id": "p", "name": sent.get("project") or sent.get("projectName"), "entity": entity}
+        if operation == "RunResumeStatus":
+            return {"model": {**project, "bucket": self._resumed(sent["name"])}}
+        if operation == "UpsertBucket":
+            return {"upsertBucket": self._bucket(sent, project)}
+        if operation == "CreateRunFiles":
+            files = [{"name": name, "uploadUrl": f"{host}/upload/{name}"} for name in sent["files"]]
+            return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
+        if operation == "CreateArtifact":  # committed: the server has these bytes, nothing need be uploaded
+            artifact = {
+                "id": "a",
+                "state": "COMMITTED",
+                "artifactSequence": {"id": "q", "latestArtifact": None},
+            }
+            return {"createArtifact": {"artifact": artifact}}
+        if operation == "ArtifactType":
+            return {"project": None}  # no artifact of that name yet
+        if operation == "ProjectInternalId":
+            return {"project": {"id": "p", "internalId": "1"}}
+        if operation.lower() in ("upsertview", "upsertview2"):
+            return {"upsertView": self._view(sent)}
+        if operation in ("Viewer", "GetViewer") or "viewer" in query:
+            team = {
+                "edges": [{"node": {"name": "someone"}}],
+                "pageInfo": {"endCursor": None, "hasNextPage": False},
+            }
+            viewer = {"id": "v", "entity": "someone", "username": "someone", "name": "someone", "admin": False,
+                      "email": "", "flags": "{}", "apiKeys": team, "teams": team, "deletedAt": None}  # fmt: skip
+            return {"viewer": viewer, "serverInfo": {"cliVersionInfo": {}, "latestLocalVersionInfo": None}}
+        if "models(" in query:
+            page = {"endCursor": None, "hasNextPage": False}
+            return {"models": {"edges": [], "pageInfo": page}}
+        if "upsertModel" in query:
+            model = {"id": "p", "name": sent.get("name"), "entityName": entity["name"]}
+            return {"upsertModel": {"project": model, "model": model, "inserted": True}}
+        if "run(name:" in query:
+            return {
+                "project": {
+                    **project,
+                    "internalId": "1",
+                    "run": self._run(sent.get("name") or sent.get("run")),
+                }
+            }
+        return {}
+
+    def _bucket(self, sent: dict[str, Any], project: dict[str, Any]) -> dict[str, Any]:
+        name = sent.get("name") or next(
+            (n for n, run in self.runs.items() if run["id"] == sent.get("id")), "?"
+        )
+        new = name not in self.runs
+        run = self.runs.setdefault(
+            name, {"id": f"id-{name}", "tags": [], "group": "", "jobType": "", "displayName": ""}
+        )
+        told = {"tags": sent.get("tags"), "group": sent.get("groupName"), "jobType": sent.get("jobType"),
+                "displayName": sent.get("displayName"), "config": sent.get("config")}  # fmt: skip
+        run |= {key: value for key, value in told.items() if value is not None}
+        bucket = {"id": run["id"], "name": name, "displayName": run["displayName"], "project": project}
+        return {"bucket": {**bucket, "historyLineCount": len(self.requests.rows(name))}, "inserted": new}
+
+    def _resumed(self, name: str) -> dict[str, Any] | None:
+        if name not in self.runs:
+            return None
+        rows = self.requests.rows(name)
+        return {
+            "id": self.runs[name]["id"], "name": name, "historyLineCount": len(rows), "eventsLineCount": 0,
+            "logLineCount": 0, "historyTail": json.dumps([json.dumps(row) for row in rows[-1:]]),
+            "eventsTail": "[]", "summaryMetrics": json.dumps(self.requests.summary(name)),
+            "config": self.runs[name].get("config") or "{}", "tags": self.runs[name]["tags"],
+            "displayName": self.runs[name]["displayName"], "wandbConfig": '{"t": {}}',
+        }  # fmt: skip
+
+    def _run(self, name: str | None) -> dict[str, Any] | None:
+        run = self.runs.get(name or "")
+        if run is None:
+            return None
+        return {
+            "id": run["id"], "tags": run["tags"], "name": name, "displayName": run["displayName"], "sweepName": None,
+            "state": "finished", "config": "{}", "group": run["group"], "jobType": run["jobType"], "commit": None,
+            "readOnly": False, "createdAt": "2026-01-01T00:00:00", "heartbeatAt": "2026-01-01T00:00:00",
+            "description": "", "notes": "", "systemMetrics": "{}", "summaryMetrics": "{}", "historyLineCount": 0,
+            "user": {"name": "someone", "username": "someone"}, "historyKeys": None, "projectId": "1",
+        }  # fmt: skip
+
+    def _view(self, sent: dict[str, Any]) -> dict[str, Any]:
+        new = not sent.get("id")
+        view = {
+            "id": sent.get("id") or f"view{len(self.views)}", "type": sent["type"], "name": sent["name"],
+            "displayName": sent["displayName"], "description": sent.get("description"), "spec": sent["spec"],
+            "project": {"id": "p", "name": sent["projectName"], "entityName": sent["entityName"]},
+            "updatedAt": "2026-01-01T00:00:00",
+        }  # fmt: skip
+        self.views[view["id"]] = view
+        return {"view": view, "inserted": new}
+
 
 @contextmanager
-def working(*, mute_after: str | None = None) -> Iterator[tuple[str, Requests]]:
-    """Answers what the SDK asks for one run; goes mute for good after an operation named `mute_after`."""
+def working(*, mute_after: str | None = None, delay: float = 0.0) -> Iterator[tuple[str, Requests]]:
+    """Answers what the SDK asks; goes mute for good after an operation named `mute_after`.
+
+    `delay` is how long each answer to a request takes, in seconds.
+    """
     requests, dead, release = Requests(), threading.Event(), threading.Event()
+    store = requests.store = Store(requests)
 
     class Working(_Handler):
         def do_GET(self) -> None:
@@ -122,14 +254,24 @@ def working(*, mute_after: str | None = None) -> Iterator[tuple[str, Requests]]:
             raw = self.body()
             if dead.is_set():
                 release.wait(60)
-                return
-            sent = json.loads(gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw)
-            name = sent.get("operationName") or self.path
-            requests.append((name, sent.get("variables", sent)))
+                return None
+            if delay:
+                release.wait(delay)
+            try:
+                sent = json.loads(
+                    gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
+                )
+            except ValueError:  # the SDK's telemetry, which is no JSON
+                return self.answer(200, {})
+            query = sent.get("query") or ""
+            name = sent.get("operationName") or _operation(query) or self.path
+            variables = sent.get("variables") or {}
+            requests.append((name, variables if query else sent))
             host = f"http://127.0.0.1:{self.server.server_address[1]}"  # type: ignore[str-bytes-safe]
-            self.answer(200, {"data": _data(name, sent.get("variables", {}), host)})
+            self.answer(200, {"data": store.answer(name, variables, host, query)})
             if name == mute_after:
                 dead.set()
+            return None
 
     with _serving(Working) as url:
         try:
@@ -138,20 +280,6 @@ def working(*, mute_after: str | None = None) -> Iterator[tuple[str, Requests]]:
             release.set()
 
 
-def _data(operation: str, variables: dict[str, Any], host: str) -> dict[str, Any]:
-    entity = {"id": "e", "name": variables.get("entity") or "someone"}
-    project = {"id": "p", "name": variables.get("project"), "entity": entity}
-    if operation == "RunResumeStatus":
-        return {"model": {**project, "bucket": None}}
-    if operation == "UpsertBucket":
-        bucket = {"id": "r", "name": variables["name"], "displayName": variables.get("displayName")}
-        return {
-            "upsertBucket": {
-                "bucket": {**bucket, "project": project, "historyLineCount": 0},
-                "inserted": True,
-            }
-        }
-    if operation == "CreateRunFiles":
-        files = [{"name": name, "uploadUrl": f"{host}/upload/{name}"} for name in variables["files"]]
-        return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
-    return {}
+def _operation(query: str) -> str:
+    found = re.match(r"\s*(?:query|mutation)\s+(\w+)", query)
+    return found[1] if found else ""

@@ -1,0 +1,76 @@
+"""`ablate dashboard --push` with the real SDK and wandb-workspaces, against a server on loopback."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("wandb_workspaces", reason="needs wandb-workspaces")
+sys.path.append(str(Path(__file__).parent.parent / "tracking"))
+from runfolders import make_study  # noqa: E402
+from standin import broken, closed_port, working  # noqa: E402
+from trials import ablate, no_file_holds_the_key  # noqa: E402
+
+TRACK = {"wandb": {"project": "cramming", "entity": "team"}}
+
+
+def known(*trials: str) -> dict[str, dict[str, Any]]:
+    """Runs that are online, one with the verdict of an earlier push."""
+    names = {"group": "positions", "jobType": "", "displayName": ""}
+    return {t: {"id": f"id-{t}", "tags": ["confirm", "mine", "hurts"], **names} for t in trials}
+
+
+def test_a_push_saves_workspace_and_report_and_tags_runs_and_a_second_updates_them(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "positions", track=TRACK)
+    with working() as (url, requests):
+        requests.store.runs |= known("t0", "t1", "t2")
+        done = ablate(url, tmp_path, "dashboard", root, "--push")
+        assert done.returncode == 0, done.stderr
+        assert "3 runs tagged" in done.stdout
+        assert f"1 runs are not online yet: ablate sync {root}" in done.stdout
+        assert len(requests.store.views) == 2
+        again = ablate(url, tmp_path, "dashboard", root, "--push")
+        assert again.returncode == 0, again.stderr
+        assert len(requests.store.views) == 2, "brought up to date, not multiplied"
+    (report,) = [view for view in requests.store.views.values() if view["type"] == "runs"]
+    (workspace,) = [view for view in requests.store.views.values() if view["type"] == "project-view"]
+    assert report["project"] == workspace["project"] == {"id": "p", "name": "cramming", "entityName": "team"}
+    assert report["description"] == "Do positions <matter>?"
+    for view in (report, workspace):
+        told = json.dumps(json.loads(view["spec"]))
+        assert all(f'"{metric}"' in told for metric in ("pretrain/loss", "throughput/mfu", "glue/average"))
+        assert "positions" in told
+        assert "| <b>rope |" in told
+    tags = {name: run["tags"] for name, run in requests.store.runs.items()}
+    assert tags["t0"] == ["confirm", "mine", "baseline"]
+    assert tags["t1"] == ["confirm", "mine", "inconclusive"], "in place of the earlier verdict"
+    assert no_file_holds_the_key(tmp_path)
+
+
+def test_before_the_study_is_done_verdicts_are_interim_and_no_tags(tmp_path: Path) -> None:
+    root = make_study(tmp_path / "positions", finished=2, track=TRACK)
+    with working() as (url, requests):
+        requests.store.runs |= known("t0", "t1")
+        done = ablate(url, tmp_path, "dashboard", root, "--push")
+    assert done.returncode == 0, done.stderr
+    assert "once the study is done" in done.stdout
+    assert all("Interim" in view["spec"] for view in requests.store.views.values())
+    assert requests.store.runs["t0"]["tags"] == ["confirm", "mine", "hurts"]
+
+
+@pytest.mark.parametrize("server", [closed_port, broken], ids=lambda server: server.__name__)
+def test_a_dead_server_is_told_in_a_line(server: Any, tmp_path: Path) -> None:
+    root = make_study(tmp_path / "positions", track=TRACK)
+    with server() as url:
+        done = ablate(url, tmp_path, "dashboard", root, "--push")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: nothing was pushed: {url}")
+
+
+def test_a_study_that_is_not_tracked_is_told_so(tmp_path: Path) -> None:
+    with closed_port() as url:
+        done = ablate(url, tmp_path, "dashboard", make_study(tmp_path / "positions"), "--push")
+    assert done.returncode == 2
+    assert "track:" in done.stderr
