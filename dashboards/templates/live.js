@@ -82,7 +82,7 @@
     const parts = Object.fromEntries(["complete", "failed", "running", "paused"].map((k) => [k, el("i", { className: k })]));
     bar.append(...Object.values(parts));
     const { table, cells } = makeMatrix();
-    const node = el("div", {}, tiles, bar, el("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Every trial by arm and block" }, table),
+    const node = el("div", {}, tiles, bar, el("div", { className: "scroll long", tabIndex: 0, role: "region", ariaLabel: "Every trial by arm and block" }, table),
       el("p", { className: "states" }, ...["✓ complete, with its outcome", "✗ failed", "% at work", "↻ paused, resumes", "· waiting"].map((k) => el("span", {}, k))));
     return { node, update: () => { drawTiles(values); drawBar(parts); drawCells(cells); } };
   };
@@ -154,7 +154,7 @@
     const heads = ["Arm", "Blocks", v.higher_is_better ? "worse ← → better" : "better ← → worse", `Δ${v.unit ? ` ${v.unit}` : ""} [CI]`, "adj. p", "Verdict"];
     const table = el("table", { className: "effects" }, el("thead", {}, el("tr", {}, ...heads.map((h, i) => el("th", { scope: "col", className: i === 1 || i === 3 || i === 4 ? "num" : "" }, h)))), body);
     const notes = [v.note, v.margin ? `Shaded: the margin of ±${v.margin}, the largest difference that would not matter.` : ""].filter(Boolean);
-    return [head, el("div", { className: "scroll" }, table), el("p", { className: "note" }, notes.join(" "))];
+    return [head, el("div", { className: "scroll long", tabIndex: 0, role: "region", ariaLabel: "Effects by arm" }, table), el("p", { className: "note" }, notes.join(" "))];
   };
   const axis = (rows, margin) => {
     const ends = rows.flatMap((r) => [Math.abs(r.estimate), Math.abs(r.low ?? 0), Math.abs(r.high ?? 0)]).sort((a, b) => a - b);
