@@ -58,6 +58,10 @@ class Config(BaseModel):
         """Paths of knobs that change nothing in `recipe`, because of what this config chooses."""
         return ()
 
+    def same(self, recipe: Any) -> Mapping[str, Any]:
+        """Knobs of this config whose value does in `recipe` just what another does: path → that other."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Knob(GroupedMetadata):

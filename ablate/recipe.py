@@ -35,11 +35,12 @@ class Recipe(Config):
         return [line for part in parts(self) for line in part.cautions(self)]
 
     def effective(self) -> Recipe:
-        """The recipe with every knob that changes nothing in it at its default: two recipes with the same
-        effective recipe are the same experiment.
+        """The recipe with every knob that changes nothing in it at its default, and what has two names under
+        one: two recipes with the same effective recipe are the same experiment.
         """
         inert = {path for part in parts(self) for path in part.inert(self)}
-        return replace(self, {k.path: k.default for k in knobs(Recipe) if k.path in inert})
+        found = replace(self, {k.path: k.default for k in knobs(Recipe) if k.path in inert})
+        return replace(found, {p: v for part in parts(found) for p, v in part.same(found).items()})
 
 
 def crammed_bert() -> Recipe:

@@ -5,7 +5,8 @@ Free of torch, so that `plan`, `status` and `report` can read it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -80,6 +81,9 @@ class FinetuneConfig(Config):
         Knob("longest input in tokens, [CLS] and [SEP] included; never above the pretraining length", 8, 512,
              log=True, paper="GLUE protocol: 128"),
     ] = 128  # fmt: skip
+
+    def same(self, recipe: Any) -> Mapping[str, Any]:
+        return {"finetune.max_length": min(self.max_length, recipe.data.length)}
 
 
 class _TaskGroup(Config):

@@ -9,8 +9,8 @@ Shapes: B batch, T position, D width, H head, K head width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -152,8 +152,20 @@ class Rope(Position):
             ]
         return []
 
+    def same(self, recipe: Recipe) -> Mapping[str, Any]:
+        model = recipe.model
+        width = getattr(model.attention, "shared", model.width // model.heads)
+        return (
+            {"model.position.fraction": max(0.1, rotated(width, self.fraction) / width)} if width > 1 else {}
+        )
+
     def rotation(self, head_width: int, length: int) -> nn.Module:
         return Rotation(head_width, length, self.theta, self.fraction)
+
+
+def rotated(width: int, fraction: float) -> int:
+    """How many of a head's dimensions turn: whole pairs, one at least."""
+    return max(2, 2 * round(fraction * width / 2))
 
 
 class Rotation(_Table):
@@ -166,7 +178,7 @@ class Rotation(_Table):
         super().__init__()
         if head_width % 2:
             raise ValueError(f"rope needs an even head width; model.width / model.heads is {head_width}")
-        self.rotated = max(2, 2 * round(fraction * head_width / 2))
+        self.rotated = rotated(head_width, fraction)
         self.constant("cos", lambda: rope_angles(length, self.rotated, theta).cos().float())
         self.constant("sin", lambda: rope_angles(length, self.rotated, theta).sin().float())
 

@@ -112,6 +112,11 @@ class Adam(_Adam):
             groups, lr, betas=self.betas, eps=self.eps, weight_decay=weight_decay, fused=True
         )
 
+    def same(self, recipe: Recipe) -> dict[str, Any]:
+        if recipe.train.weight_decay:
+            return {}
+        return {"train.optimizer": AdamW(beta1=self.beta1, beta2=self.beta2, eps=self.eps)}
+
 
 class RAdam(_Adam):
     """Adam whose adaptive step is held back while its variance is unknown (Liu et al. 2020,

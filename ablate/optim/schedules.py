@@ -9,7 +9,7 @@ constant, inverse-sqrt, ramp and inv-cosine treat warm-up and cool-down in just 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from ablate.knobs import Config, Knob, one_of
@@ -41,6 +41,16 @@ class Schedule(Config):
 
     def _inner(self, f: float) -> float:
         return (f - self.warmup) / (1 - self.warmup)
+
+    def simpler(self) -> list[Schedule]:
+        """Schedules of fewer settings that this one may be equal to."""
+        return []
+
+    def same(self, recipe: Any) -> Mapping[str, Any]:
+        for other in self.simpler():
+            if all(abs(self.factor(i / 1000) - other.factor(i / 1000)) < 1e-9 for i in range(1001)):
+                return {"train.schedule": other}
+        return {}
 
 
 class Cooling(Schedule):
@@ -159,6 +169,9 @@ class Polynomial(Cooling):
     def shape(self, f: float) -> float:
         return float((1 - f) ** self.power)
 
+    def simpler(self) -> list[Schedule]:
+        return [Linear(warmup=self.warmup)]
+
 
 class InverseSqrt(Cooling):
     """After warm-up, falls with the square root of the progress made (Vaswani et al. 2017)."""
@@ -217,6 +230,11 @@ class Dive(Cooling):
 
     def shape(self, f: float) -> float:
         return min(1.0, (1 - f) / self.falloff)
+
+    def simpler(self) -> list[Schedule]:
+        fall = max(self.cooldown, self.falloff * (1 - self.warmup))
+        trapezoid = [Constant(warmup=self.warmup, cooldown=fall)] if fall <= 0.5 else []
+        return [Linear(warmup=self.warmup), *trapezoid]
 
 
 class WarmupStableDecay(Cooling):

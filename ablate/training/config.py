@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ablate.data.masking import MaskingConfig, MaskRule, TokenMasking
 from ablate.knobs import Config, Knob
@@ -178,6 +178,14 @@ class TrainConfig(Config):
                 "take one of the two"
             )
         return told
+
+    def same(self, recipe: Recipe) -> Mapping[str, Any]:
+        length = recipe.data.length
+        masked = round(self.mask_rate * length) / length
+        found: dict[str, Any] = {"train.mask_rate": min(0.9, max(0.01, masked))}
+        if self.length_curriculum is None:  # whose short rows round otherwise
+            found["train.token_drop"] = round(self.token_drop * length) / length
+        return found
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
         if self.weight_decay == 0:

@@ -35,6 +35,10 @@ class MaskedLM(Config):
         """How many numbers `extend` adds."""
         return 0
 
+    def macs_per_token(self, model: ModelConfig) -> float:
+        """Multiply-accumulates per position of what `extend` adds."""
+        return 0.0
+
     def build(self, model: Bert, train: TrainConfig) -> nn.Module:
         """Maps ids [B, T], flat positions [N] and labels [N] to the loss; the model itself if that does."""
         from ablate.training.config import TrainConfig
@@ -74,6 +78,9 @@ class Electra(MaskedLM):
     def parameters(self, model: ModelConfig) -> int:
         return model.width + 1
 
+    def macs_per_token(self, model: ModelConfig) -> float:
+        return model.width
+
     def build(self, model: Bert, train: TrainConfig) -> nn.Module:
         from ablate.training.passes import Replaced
 
@@ -102,7 +109,8 @@ def flops_per_token(recipe: Recipe, vocabulary: int, length: int | None = None) 
     head = of_model(model, **size, predicted=predicted) - of_model(model, **size, predicted=0.0)
     kept = kept_tokens(length, train.token_drop)
     encoder = of_model(model, vocabulary=vocabulary, length=kept, predicted=0.0) * kept / length
-    return (encoder * train.objective.encodings + head) * train.passes
+    own = 3 * 2 * train.objective.macs_per_token(model)
+    return (encoder * train.objective.encodings + head + own) * train.passes
 
 
 def uniform_guess(recipe: Recipe, vocabulary: int) -> float:

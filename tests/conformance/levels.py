@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from ablate.knobs import Choice, Free, KnobInfo, Number, Variants, get, kind_of, knobs, label, replace
 from ablate.recipe import Recipe, preset
 from tests.conformance.observe import corpora
@@ -165,6 +167,10 @@ ELSEWHERE: dict[str, str] = {
 ON_DOCUMENTS = "data.cleaning."
 
 
+# Levels that could not be tried, and why.
+UNTRIED: dict[str, str] = {}
+
+
 @dataclass(frozen=True)
 class Pair:
     """A level, and the recipe that differs from it in nothing else."""
@@ -193,7 +199,10 @@ def every_level() -> dict[str, Pair]:
                 continue
             sibling = replace(base, CONTEXT.get(name, {}))
             chosen = {"kind": level, **SETTINGS[name]} if name in SETTINGS else level
-            found[name] = Pair(knob, sibling, replace(sibling, {knob.path: chosen}))
+            try:
+                found[name] = Pair(knob, sibling, replace(sibling, {knob.path: chosen}))
+            except ValidationError as error:  # told by a test of its own: one level must not hide the others
+                UNTRIED[name] = str(error)
     return found
 
 
@@ -208,16 +217,16 @@ def other_levels(knob: KnobInfo, present: Any) -> list[Any]:
         here = None if present is None else kind_of(type(present))
         return [level for level in domain.levels if level != here]
     if isinstance(domain, Free):
-        raise LookupError(f"{knob.name} takes any {domain}: give a value in VALUES")
+        return []  # a path or a name, which has no levels
     none = [None] if domain.optional and present is not None else []
     return [*none, _middle(domain, present)]
 
 
 def _middle(domain: Number, present: Any) -> Any:
-    assert domain.low is not None
-    assert domain.high is not None
     if domain.integer and present is not None:
-        return present + 1 if present < domain.high else present - 1
+        return present + 1 if domain.high is None or present < domain.high else present - 1
+    if domain.low is None or domain.high is None:
+        return 2 * present if present else 1
     middle = math.sqrt(domain.low * domain.high) if domain.log else (domain.low + domain.high) / 2
     return middle if middle != present else domain.low
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.knobs import canonical, differences, replace
 from ablate.model import parameters
+from ablate.model.attention import FourierMixing
 from ablate.training import Trained
-from ablate.training.initial import vocabulary_of
-from tests.conformance.levels import Pair, every_level
+from ablate.training.initial import build, vocabulary_of
+from ablate.training.objective import flops_per_token
+from tests.conformance.levels import UNTRIED, Pair, every_level
 from tests.conformance.observe import (
     Interrupting,
     Interruption,
@@ -29,6 +33,10 @@ of_training = pytest.mark.parametrize(
     [pair for pair in LEVELS.values() if pair.knob.path.split(".")[0] in ("model", "train")],
     ids=[name for name, pair in LEVELS.items() if pair.knob.path.split(".")[0] in ("model", "train")],
 )
+
+
+def test_no_level_is_left_out() -> None:
+    assert UNTRIED == {}, "a variant with settings of no default: give them in SETTINGS"
 
 
 @every
@@ -85,3 +93,24 @@ def test_the_size_follows_from_the_config(pair: Pair) -> None:
     said = parameters(pair.arm.model, vocabulary=vocabulary_of(data), length=pair.arm.data.length)
     said += pair.arm.train.objective.parameters(pair.arm.model)
     assert said == sum(p.numel() for p in model.parameters())
+
+
+@of_training
+def test_the_operations_follow_from_the_config(pair: Pair) -> None:
+    """Those of one pass over a micro-batch, as torch counts them; modifiers that make a second pass say so."""
+    arm = replace(pair.arm, {"train.precision": "fp32"})
+    if arm.model.checkpointing or arm.model.layer_drop:
+        pytest.skip("recomputed, or counted on average: tests/model/test_size.py")
+    rows, length, vocabulary = 2, arm.data.length, 64
+    masked = round(arm.train.mask_rate * length)
+    arm = replace(arm, {"train.mask_rate": masked / length})
+    model = build(arm, seed=1, vocabulary=vocabulary)
+    objective = arm.train.objective.build(model, arm.train)
+    positions = torch.cat([torch.arange(masked) + row * length for row in range(rows)])
+    ids = torch.randint(5, vocabulary, (rows, length))
+    with FlopCounterMode(display=False) as counter:
+        objective(ids, positions, ids.flatten()[positions]).backward()
+    fast = [part for part in model.modules() if isinstance(part, FourierMixing)]  # which torch does not count
+    said = flops_per_token(arm, vocabulary) / arm.train.passes
+    said -= 6 * sum(part.macs_per_token(length) for part in fast)
+    assert counter.get_total_flops() == pytest.approx(rows * length * said, rel=1e-9)
