@@ -366,6 +366,27 @@ def bench(
     _json(report.to_dict()) if form is Shape.json else _show(show.terminal(report), width=200)
 
 
+@bench_app.command("precision")
+def bench_precision(
+    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
+    micro_batch: Annotated[int, typer.Option(min=1, help="rows")] = 32,
+    vocabulary: Annotated[int, typer.Option(min=64)] = 8192,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="after the first, per round")] = 3,
+    form: Format = Shape.text,
+) -> None:
+    """First step, later steps and memory of every precision on one CPU thread, in turns."""
+    from ablate.bench import precision
+    from ablate.scheduling.steps import find_recipe
+
+    table, without = precision.costs(
+        find_recipe(recipe), rounds=rounds, steps=steps, rows=micro_batch, vocabulary=vocabulary,
+        tell=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    found = {"precisions": [cost.__dict__ for cost in table], "not_here": without}
+    _json(found) if form is Shape.json else print(precision.markdown(table, without))
+
+
 def _json(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
 
