@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ablate.numerals import roman
+
 MOST = 15  # factors: the defining relation has 2^(factors − base) words
 
 
@@ -122,12 +124,3 @@ def _chain(words: list[str]) -> str:
     flip = first.startswith("-")
     rest = [w.removeprefix("-") if w.startswith("-") == flip else f"-{w.removeprefix('-')}" for w in others]
     return f"{first.removeprefix('-')} = " + " = ".join(rest)
-
-
-def roman(resolution: int | None) -> str:
-    """A resolution as books print it; a full factorial has none."""
-    if resolution is None:
-        return "full"
-    return {1: "I", 2: "II", 3: "III", 4: "IV", 5: "V", 6: "VI", 7: "VII", 8: "VIII"}.get(
-        resolution, str(resolution)
-    )

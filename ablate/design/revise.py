@@ -52,12 +52,18 @@ def regrow(old: FrozenStudy, new: FrozenStudy, additions: Sequence[Growth]) -> t
     kept: list[Growth] = []
     changed = old.searches != new.searches or old.confirm != new.confirm
     arms = {arm.name: arm for arm in new.arms}
+    budgets = {search.name: search.budget for search in new.searches}
     lost = 0
     for addition in additions:
         if addition.why == "confirm" and changed:
             lost += len(addition.trials)
             continue
-        there = {arm.name: arm for arm in addition.arms}
+        # A drawn arm has the budget of its search; under another one it is another trial.
+        there = {
+            arm.name: arm
+            for arm in addition.arms
+            if arm.search is None or budgets.get(arm.search) == arm.budget
+        }
         known = {**arms, **there}
         trials = {}
         for trial, (name, _) in addition.trials.items():

@@ -22,7 +22,6 @@ RETRIES = {
     "diverged": 0,
     "out-of-memory": 1,
     "timeout": 0,
-    "pruned": 0,
 }
 ENDED_WELL = ("complete", "pruned")  # pruned: a search ended it because others did better
 

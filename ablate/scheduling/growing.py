@@ -6,16 +6,16 @@ which outcomes is decided in `design.grow`, by rules that were fixed before the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ablate.design.grow import additions
 from ablate.knobs import Config
 from ablate.recipe import Recipe
-from ablate.records import FrozenStudy, Growth, Record, grow, grown
+from ablate.records import FrozenStudy, Growth, Record, StudyPaths, grow, grown
 from ablate.scheduling import StorageLostError
-from ablate.scheduling.attempts import Standing
+from ablate.scheduling.attempts import Standing, standing
 from ablate.scheduling.connection import answering
 from ablate.scheduling.run import DONE
 from ablate.scheduling.search import Sampling, block_trial, mean_values
@@ -71,12 +71,14 @@ class GrowingQueue:
     @answering
     def next(self) -> str | None:
         """The next trial to start; None when there is nothing until one of the running trials ends."""
-        listed = self.queue.next()
-        if listed is not None:
-            return listed
-        if self._drawn:
-            return self._drawn.pop(0)
-        return self._draw() or self._add()
+        while True:
+            listed = self.queue.next()
+            if listed is not None:
+                return listed
+            if self._drawn:
+                return self._drawn.pop(0)
+            if not (self._draw() or self._add()):
+                return None
 
     @answering
     def claim(self, trial: str) -> None:
@@ -128,19 +130,18 @@ class GrowingQueue:
 
     # --- additions --------------------------------------------------------------------------------------
 
-    def _draw(self) -> str | None:
+    def _draw(self) -> bool:
+        """Draw an arm from the first search that has one left."""
         for search in self.searches.values():
             arm = search.draw(self.frozen)
             if arm is not None:
                 blocks = search.search.blocks
                 # Arms that may be stopped after a block get their blocks one by one.
-                first = blocks[:1] if search.search.pruner else blocks
-                for block in first:
+                for block in blocks[:1] if search.search.pruner else blocks:
                     self._grow(block_trial(self.frozen, arm, block, f"drawn by {search.search.name}"))
-                mine = self._mine[arm.name]
-                self._drawn = mine[1:] + self._drawn
-                return mine[0]
-        return None
+                self._take(self._mine[arm.name])
+                return True
+        return False
 
     def _next_block(self, arm: str) -> None:
         """The block that follows for a drawn arm that goes on, when it has not been asked for yet."""
@@ -151,11 +152,25 @@ class GrowingQueue:
         if left and all(t in self._metrics for t in mine.values()):
             added = block_trial(self.frozen, found, left[0], "not worse so far")
             self._grow(added)
-            self._drawn = [*added.trials, *self._drawn]
+            self._take(added.trials)
 
-    def _add(self) -> str | None:
+    def _take(self, trials: Iterable[str]) -> None:
+        """Put trials of a drawn arm in line; an edit may have left one out that was run, and asks again."""
+        found = {trial: self._recorded(trial) for trial in trials}
+        self._drawn = [t for t, record in found.items() if record is None] + self._drawn
+        for trial, record in found.items():
+            if record is not None:
+                self.tell(trial, record)
+
+    def _recorded(self, trial: str) -> Record | None:
+        """The record of a trial that was run before it was added."""
+        there = standing(StudyPaths(self.root).trial(trial))
+        return there.record if there.final else None
+
+    def _add(self) -> bool:
+        """What follows from the outcomes so far."""
         if not self._changed:
-            return None
+            return False
         self._changed = False
         used_up = [name for name, search in self.searches.items() if search.used_up(self.frozen)]
         metric = self.frozen.outcome["metric"]
@@ -163,10 +178,14 @@ class GrowingQueue:
         found = additions(self.frozen, outcomes, used_up)
         for addition in found:
             self._grow(addition)
-            self.queue.extend(self.frozen, list(addition.trials))
+            records = {trial: self._recorded(trial) for trial in addition.trials}
+            self.queue.extend(self.frozen, records)
+            for trial, record in records.items():
+                if record is not None:
+                    self._note(trial, record)
         if not found and len(used_up) == len(self.searches) and len(outcomes) == len(self.frozen.trials):
             self._grow(Growth(why=DONE))
-        return self.queue.next()
+        return bool(found)
 
     def _grow(self, addition: Growth) -> None:
         grow(self.root, addition)

@@ -6,8 +6,9 @@ follow from the budget or from trials already run, never guessed.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from ablate.scheduling.spared import Spared, spared
 # Weights and two Adam moments, float32, twice (the last two checkpoints are kept); a finished one: weights.
 BYTES_RUNNING, BYTES_DONE = 4 * 3 * 2, 4
 LEAST_DEGREES = 4  # of freedom, below which a spread seen in records is no guide
+LEAST_OWN = 9  # … and below which an arm's own spread says less than the one pooled over all arms
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def make_plan(
     measured = sum(took) / len(took) * trials / 3600 if took else None
     known = measured if measured is not None else hours
     blocks = _compared_blocks(study)
-    spread = _spread(study, ours) or pilot
+    differences = _differences(study, ours)
+    spread = _spread(differences.values()) or pilot
     return Plan(
         name=study.name,
         question=study.question,
@@ -144,7 +147,7 @@ def make_plan(
         energy_kwh=_energy(ours, trials, known, watts),
         disk_bytes=_disk(study, trials, workers),
         resolution=_resolution(study, blocks, spread, known, trials),
-        contrasts=_contrasts(study, ours, blocks, spread),
+        contrasts=_contrasts(study, differences, blocks, spread),
         fraction={"resolution": study.resolution, "aliases": study.aliases} if study.aliases else {},
         spared=spared(study, ours) if study.elastic and ours else None,
         warnings=[*_warnings(study, blocks), *study.cautions],
@@ -237,31 +240,37 @@ def _compared_blocks(study: FrozenStudy) -> int:
     return (len(study.blocks) - screened) or screened
 
 
-def _spread(study: FrozenStudy, records: Sequence[Record], only: str | None = None) -> SpreadOf | None:
-    """Spread of within-block differences, pooled over arms, or of one arm; None where too few are known."""
+def _differences(study: FrozenStudy, records: Sequence[Record]) -> dict[str, list[float]]:
+    """Arm → arm − reference on every block that has both."""
     metric, value = study.outcome["metric"], {}
     for record in records:
         value[tuple(study.trials[record.trial])] = record.metrics.get(metric)
-    squares, degrees = 0.0, 0
+    found = {}
     for arm in study.arms:
-        if arm.reference is None or arm.search is not None or (only and arm.name != only):
-            continue
-        pairs = [(value.get((arm.name, b)), value.get((arm.reference, b))) for b in range(len(study.blocks))]
-        found = [a - b for a, b in pairs if a is not None and b is not None]
+        if arm.reference is not None and arm.search is None:
+            pairs = [
+                (value.get((arm.name, b)), value.get((arm.reference, b))) for b in range(len(study.blocks))
+            ]
+            found[arm.name] = [a - b for a, b in pairs if a is not None and b is not None]
+    return found
+
+
+def _spread(differences: Iterable[Sequence[float]], least: int = LEAST_DEGREES) -> SpreadOf | None:
+    """Spread of within-block differences, pooled over arms; None where too few are known."""
+    squares, degrees = 0.0, 0
+    for found in differences:
         if len(found) >= 2:
             mean = sum(found) / len(found)
             squares += sum((d - mean) ** 2 for d in found)
             degrees += len(found) - 1
-    if degrees < LEAST_DEGREES:
-        return None
-    return SpreadOf(math.sqrt(squares / degrees), "finished blocks", degrees)
+    return SpreadOf(math.sqrt(squares / degrees), "finished blocks", degrees) if degrees >= least else None
 
 
 def pilot_spread(study: FrozenStudy, records: Sequence[Record]) -> SpreadOf | None:
     """The spread of an A/A run: the baseline against itself with other weights, on the same blocks."""
     ours = [r for r in records if r.trial in study.trials and r.state == "complete"]
     again = next((arm.name for arm in study.arms if arm.replicate), None)
-    found = _spread(study, ours, again) if again else None
+    found = _spread([_differences(study, ours)[again]]) if again else None
     return None if found is None else SpreadOf(found.value, "an A/A pilot", found.degrees)
 
 
@@ -288,23 +297,26 @@ def _resolution(
 
 
 def _contrasts(
-    study: FrozenStudy, records: Sequence[Record], n: int, pooled: SpreadOf | None
+    study: FrozenStudy, differences: Mapping[str, Sequence[float]], n: int, pooled: SpreadOf | None
 ) -> list[PlannedContrast]:
-    margin, family = float(study.outcome["margin"]), max(1, len(study.family))
-    names = set(study.family)
+    """One per arm of the family, by the pooled spread unless its own blocks tell it well enough."""
+    margin, names = float(study.outcome["margin"]), set(study.family)
+    level: dict[str, Any] = {"alpha": study.alpha, "comparisons": max(1, len(study.family))}
+    effect = power.resolvable(n, 1.0, **level)
+    equal = power.equivalence_margin(n, 1.0, **level)
+    needed = functools.cache(lambda spread: power.blocks_needed(margin, spread, **level))
     found = []
     for arm in study.arms:
         if arm.name not in names or arm.reference is None:
             continue
-        spread = _spread(study, records, arm.name) or pooled
+        spread = _spread([differences.get(arm.name, ())], LEAST_OWN) or pooled
         known = spread.value if spread else None
-        level = {"alpha": study.alpha, "comparisons": family}
         found.append(
             PlannedContrast(
                 arm.name, arm.reference, n, known, spread.source if spread else "",
-                None if known is None else power.resolvable(n, known, **level),  # type: ignore[arg-type]
-                None if known is None else power.equivalence_margin(n, known, **level),  # type: ignore[arg-type]
-                None if known is None else power.blocks_needed(margin, known, **level),  # type: ignore[arg-type]
+                None if known is None or effect is None else known * effect,
+                None if known is None or equal is None else known * equal,
+                None if known is None else needed(known),
             )
         )  # fmt: skip
     return found

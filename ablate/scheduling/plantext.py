@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ablate.design.fraction import roman
 from ablate.knobs import show
+from ablate.numerals import roman
 from ablate.scheduling.plan import Part, Plan, PlannedArm
 
 MOST_ARMS = 60  # shown one by one

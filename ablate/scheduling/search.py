@@ -266,7 +266,7 @@ class Sampling:
         if (
             loss is None
             or not math.isfinite(loss)
-            or step <= self._reported.get(arm, 0)
+            or not self._reported.get(arm, 0) < step < 100  # at 100 its training is done
             or arm not in self._trials
         ):
             return False

@@ -111,12 +111,15 @@ class Queue:
             self._waiting += 1
 
     @answering
-    def extend(self, frozen: FrozenStudy, trials: Iterable[str]) -> None:
-        """Take up trials that were added to the study."""
+    def extend(self, frozen: FrozenStudy, trials: Mapping[str, Record | None]) -> None:
+        """Take up trials that were added to the study; one with a record has been run already."""
         self.frozen = frozen
         if self._recipe:
             self._levels = _levels(frozen, self._recipe)
-        for trial in trials:
+        for trial, record in trials.items():
+            if record is not None:
+                self._add(trial, record)
+                continue
             self._enqueue(trial)
             self._waiting += 1
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pyDOE3 import fracfact_aliasing
 
 from ablate.design import arms, freeze
-from ablate.design.fraction import NoFractionError, fraction, roman
+from ablate.design.fraction import NoFractionError, fraction
+from ablate.numerals import roman
 from ablate.study import Study, StudyError
 
 HEAD = """\

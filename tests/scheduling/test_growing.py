@@ -97,6 +97,7 @@ class Runs:
             most -= 1
             trial = running.pop(0)
             self.records[trial] = record = self.end(queue.frozen, trial, objective)
+            write_json(StudyPaths(self.root).trial(trial).record, record)
             queue.tell(trial, record)
 
     def end(self, study: FrozenStudy, trial: str, objective: Objective) -> Record:
