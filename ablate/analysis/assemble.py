@@ -23,12 +23,15 @@ from ablate.analysis.findings import (
 from ablate.analysis.mechanism import curvature
 from ablate.analysis.observed import Observed, observe, value
 from ablate.analysis.pairing import pairing
+from ablate.analysis.pareto import front_note
 from ablate.analysis.provenance import cost, device, mixtures, provenance
 from ablate.analysis.rivals import checks
 from ablate.analysis.search import best_of_k
+from ablate.analysis.spared import spared
 from ablate.analysis.standing import standings
 from ablate.analysis.summary import answer
 from ablate.budget import Budget
+from ablate.knobs import show
 from ablate.records import Damage, FrozenArm, FrozenStudy, Record
 
 
@@ -75,7 +78,7 @@ def analyze(
         warnings=(*_warnings(study, observed, arms), *(f"not used: {d.reason}" for d in damage),
                   *evidence.problems,
                   *(f"every trial: {remark}" for remark in everywhere)),
-        notes=tuple(study.notes), post_hoc=tuple(study.post_hoc), claims=claims,
+        notes=(*study.notes, *_additions(study, observed)), post_hoc=tuple(study.post_hoc), claims=claims,
         rules=study.rules, breaches=_breaches(study),
         paired=study.paired, elastic=dict(study.elastic),
         pairing=pairing({a: (scores[a], scores[b]) for a, b in references(study).items()})
@@ -84,6 +87,14 @@ def analyze(
         best_of_k=_best_of_k(drawn, outcome),
     )  # fmt: skip
     return replace(found, answer=answer(found))
+
+
+def _additions(study: FrozenStudy, observed: Observed) -> list[str]:
+    """What a study that adds trials to itself came to: tuned values, the front of a search, spared blocks."""
+    tuned = [f"{arm.name} ({show(arm.tuned)})" for arm in study.arms if arm.tuned]
+    found = [f"tuned beforehand, on other blocks: {'; '.join(tuned)}"] if tuned else []
+    spared_blocks = spared(study, observed.used)
+    return found + [str(note) for note in (front_note(study, observed), spared_blocks) if note is not None]
 
 
 def _breaches(study: FrozenStudy) -> tuple[str, ...]:

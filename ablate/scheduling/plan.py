@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ablate.analysis import power
+from ablate.analysis.spared import Spared, spared
 from ablate.budget import Budget
 from ablate.records import FrozenArm, FrozenStudy, Record
-from ablate.scheduling.spared import Spared, spared
 
 # Weights and two Adam moments, float32, twice (the last two checkpoints are kept); a finished one: weights.
 BYTES_RUNNING, BYTES_DONE = 4 * 3 * 2, 4
@@ -283,7 +283,7 @@ def _resolution(
     if spread is None:
         return Resolution(unit, margin / unit if unit else None, margin / equal if equal else None)
     needed = power.blocks_needed(margin, spread.value, alpha=study.alpha, comparisons=family)
-    arms = len([arm for arm in study.arms if arm.search is None])
+    arms = len([arm for arm in study.arms if arm.search is None and arm.phase == "confirm"])
     there = None if needed is None or hours is None or not trials else hours / trials * arms * needed
     return Resolution(
         unit,

@@ -15,7 +15,6 @@ import yaml
 
 from ablate.records import (
     FrozenStudy,
-    Record,
     StudyPaths,
     frozen_study,
     grown,
@@ -250,19 +249,12 @@ def conclude(root: Path) -> int:
     # A pipe or a log file has no width of its own; rich would squeeze the table into 80 columns.
     Console(width=None if sys.stdout.isatty() else 120).print(render_terminal(findings))
     print(f"report: {page}")
-    _tell_saved(frozen, records)
+    for note in findings.notes:
+        say(f"{frozen.name}: {note}")
     bad = [t for t in frozen.trials if standing(StudyPaths(root).trial(t)).verdict == "failed"]
     if bad:
         say(f"{len(bad)} of {len(frozen.trials)} trials failed for good; reasons: ablate status {root}")
     return FAILED if bad else OK
-
-
-def _tell_saved(frozen: FrozenStudy, records: list[Record]) -> None:
-    from ablate.scheduling.spared import spared
-
-    found = spared(frozen, records)
-    if found is not None:
-        say(f"{frozen.name}: {found}")
 
 
 def say(line: str) -> None:
