@@ -17,6 +17,8 @@ from ablate.records.paths import StudyPaths
 from ablate.records.schema import FrozenStudy, Growth
 from ablate.records.store import RecordError, brief, finite, read_json, write_bytes
 
+DONE = "done"  # the last addition: nothing will follow
+
 
 def read_study(root: Path) -> FrozenStudy:
     """The frozen study of a run folder, with what was added while it ran. Raises RecordError."""
@@ -47,6 +49,13 @@ def read_growth(root: Path) -> list[Growth]:
         except ValidationError as error:
             raise RecordError(f"{path}:{i + 1} is damaged: {brief(error)}") from error
     return found
+
+
+def settled(study: FrozenStudy, root: Path) -> bool:
+    """Whether nothing will be added any more: at once for a study that lists all its trials."""
+    if not (study.searches or study.elastic):
+        return True
+    return any(addition.why == DONE for addition in read_growth(root)[-1:])
 
 
 def grow(root: Path, addition: Growth) -> None:

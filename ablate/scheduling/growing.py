@@ -13,11 +13,10 @@ from typing import Any
 from ablate.design.grow import additions
 from ablate.knobs import Config
 from ablate.recipe import Recipe
-from ablate.records import FrozenStudy, Growth, Record, StudyPaths, grow, grown
+from ablate.records import DONE, FrozenStudy, Growth, Record, StudyPaths, grow, grown
 from ablate.scheduling import StorageLostError
 from ablate.scheduling.attempts import Standing, standing
 from ablate.scheduling.connection import answering
-from ablate.scheduling.run import DONE
 from ablate.scheduling.search import Sampling, block_trial, mean_values
 from ablate.scheduling.storage import Queue
 

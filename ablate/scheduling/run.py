@@ -20,6 +20,7 @@ from ablate.records import (
     grown,
     read_growth,
     read_study,
+    settled,
     write_growth,
     write_json,
 )
@@ -31,8 +32,6 @@ from ablate.scheduling.lock import HeldError, Lock
 if TYPE_CHECKING:
     from ablate.scheduling.executors import LocalExecutor
     from ablate.study import Study
-
-DONE = "done"  # the last line of `grown.jsonl`: nothing will be added
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 LEAST_FREE = 512 * 2**20  # bytes: a small study's data, checkpoints and records
@@ -76,7 +75,7 @@ def finished(study_file: Path, runs: Path, *, again: bool = False) -> FrozenStud
     if getattr(frozen, "source_sha256", None) != hashlib.sha256(text).hexdigest():
         return None
     paths = StudyPaths(runs / str(name))
-    if (frozen.searches or frozen.elastic) and not any(g.why == DONE for g in read_growth(paths.root)[-1:]):
+    if not settled(frozen, paths.root):
         return None  # it would go on adding trials
     if any(not standing(paths.trial(t), again=again).final for t in frozen.trials):
         return None

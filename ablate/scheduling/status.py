@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.budget import Budget, Spent
-from ablate.records import FrozenStudy, StudyPaths, TrialPaths, read_json, read_study
+from ablate.records import FrozenStudy, StudyPaths, TrialPaths, read_json, read_study, settled
 from ablate.records.store import RecordError
 from ablate.scheduling.lock import holder
 
@@ -51,6 +51,7 @@ class StudyStatus:
     coordinator: dict[str, Any] | None  # {host, pid, alive}; None when none runs
     trials: list[TrialStatus]
     eta_seconds: float | None
+    adds: bool = False  # trials will still be added: a search draws, or a verdict is open
 
     @property
     def counts(self) -> dict[str, int]:
@@ -91,7 +92,11 @@ def status(root: Path) -> StudyStatus:
         for trial, (arm, block) in frozen.trials.items()
     ]
     eta = _eta(trials, budgets, int(frozen.run.get("workers") or 0))
-    return StudyStatus(frozen.name, frozen.question, root, frozen.outcome["metric"], coordinator, trials, eta)
+    adds = not settled(frozen, root)
+    return StudyStatus(
+        frozen.name, frozen.question, root, frozen.outcome["metric"], coordinator, trials,
+        None if adds else eta, adds,
+    )  # fmt: skip
 
 
 def _trial(

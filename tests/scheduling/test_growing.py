@@ -16,6 +16,7 @@ from ablate.design.searches import prior_points
 from ablate.knobs import get
 from ablate.recipe import Recipe
 from ablate.records import (
+    DONE,
     FrozenStudy,
     Record,
     StudyPaths,
@@ -27,7 +28,7 @@ from ablate.records import (
 )
 from ablate.scheduling.attempts import Standing
 from ablate.scheduling.growing import GrowingQueue
-from ablate.scheduling.run import DONE
+from ablate.scheduling.status import status
 from ablate.scheduling.storage import sqlite
 from ablate.study import Study
 
@@ -146,6 +147,7 @@ def test_every_sampler_draws_valid_arms_from_the_space_and_only_from_it(tmp_path
             assert 1e3 <= get(recipe, "model.position.theta") <= 1e6
         assert set(arm.changes) <= {"train.lr", "model.position", "model.position.theta"}
         assert set(arm.distributions) == set(arm.params)
+    assert status(runs.root).adds is False
     assert len(set(runs.starts)) == len(runs.starts) == 9, "the baseline and eight arms, each once"
     assert read_growth(runs.root)[-1].why == DONE
 
@@ -320,6 +322,7 @@ def test_blocks_are_added_only_where_a_verdict_is_open(tmp_path: Path) -> None:
 def test_additions_survive_a_torn_line(tmp_path: Path) -> None:
     runs = Runs(tmp_path, HEAD + SEARCH % ("random", 3))
     runs.drive(loss, most=2)
+    assert status(runs.root).adds, "all trials so far may be done, the study is not"
     path = StudyPaths(runs.root).grown
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"why": "drawn by search", "arms": [{"na')
