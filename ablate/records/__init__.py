@@ -15,7 +15,8 @@ from ablate.records.schema import SCHEMA, FrozenArm, FrozenStudy, Growth, Record
 from ablate.records.store import Damage, load_records, read_json, write_json
 
 __all__ = [
-    "DONE", "SCHEMA", "Damage", "FrozenArm", "FrozenStudy", "Growth", "Record", "Search", "State", "StudyPaths",
+    "DONE", "SCHEMA",
+    "Damage", "FrozenArm", "FrozenStudy", "Growth", "Record", "Search", "State", "StudyPaths",
     "TrialPaths", "frozen_study", "grow", "grown", "load_records", "read_growth", "read_json", "read_study",
     "settled", "write_growth", "write_json",
 ]  # fmt: skip
