@@ -308,6 +308,22 @@ def data_prepare(
     )
 
 
+@data_app.command("stats")
+def data_stats(
+    what: Annotated[
+        str, typer.Argument(metavar="RECIPE|STUDY", help="a preset, a recipe file or a study file")
+    ],
+    runs: Runs = RUNS,
+    form: Format = Shape.text,
+) -> None:
+    """Counts of prepared data, stage by stage: documents, characters, tokens, what went and why."""
+    from ablate.data.stats import render
+    from ablate.scheduling.steps import data_stats as read_stats
+
+    made = read_stats(what, runs)
+    _json(made) if form is Shape.json else _show(render(made), width=160)
+
+
 @app.command()
 def pretrain(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a preset or a recipe file")],
@@ -385,6 +401,22 @@ def bench_precision(
     )  # fmt: skip
     found = {"precisions": [cost.__dict__ for cost in table], "not_here": without}
     _json(found) if form is Shape.json else print(precision.markdown(table, without))
+
+
+@bench_app.command("data")
+def bench_data(
+    source: Annotated[
+        str | None, typer.Option(help="a glob of text files; default: the embedded grammar")
+    ] = None,
+    megabytes: Annotated[float, typer.Option(min=1, help="the source is repeated with edits")] = 64.0,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; default: one per core")] = None,
+    form: Format = Shape.text,
+) -> None:
+    """Preparation against `encode_batch` alone, its peak memory, and the speed of the loader."""
+    from ablate.bench.data import bench as measure
+
+    report = measure(source, megabytes, workers)
+    _json(report.to_dict()) if form is Shape.json else print(report.text())
 
 
 def _json(value: Any) -> None:

@@ -184,6 +184,10 @@ def _coordinate(
     run = study.file.run
     queue = make_queue(frozen, root, run.storage or sqlite(StudyPaths(root).storage), Recipe)
     executor = run.executor.build(run.places(workers))
+    if run.executor.kind == "ray":  # all nodes prepare what each trial would wait for on its own
+        from ablate.scheduling.steps import data_of_arms, mapper_of, prepare_all
+
+        prepare_all(data_of_arms(study), root.parent, mapper_of(study))
     task = {
         "threads": executor.threads_each,
         "checkpoint_seconds": run.checkpoint_seconds,

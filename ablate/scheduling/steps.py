@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from ablate.scheduling.attempts import now
 from ablate.scheduling.run import FAILED, INTERRUPTED, OK, check_disk, coordinator_lock, local_executor, say
 
 if TYPE_CHECKING:
+    from ablate.data import DataConfig, Mapper
     from ablate.recipe import Recipe
+    from ablate.study import Study
 
 
 def find_recipe(what: str) -> Recipe:
@@ -41,33 +44,74 @@ def find_recipe(what: str) -> Recipe:
 
 
 def prepare_data(what: str, runs: Path) -> list[dict[str, Any]]:
-    """Prepare the data of a recipe, or of every arm of a study: one manifest each. Raises DataError."""
-    from ablate.data import check, prepare
+    """Prepare the data of a recipe, or of every arm of a study: one manifest each. Raises DataError.
 
-    configs = _data_of(what)
+    Shards are prepared by processes of this machine, or on the Ray cluster that a study runs on.
+    """
+    from ablate.data import check
+
+    configs, mapper = _data_of(what)
     problems = [p for config in configs for p in check(config)]
     if problems:
         raise RefusedError("\n".join(problems))
+    return prepare_all(configs, runs, mapper)
+
+
+def prepare_all(configs: Sequence[DataConfig], runs: Path, mapper: Mapper) -> list[dict[str, Any]]:
+    """The manifest of every config, prepared where it is not in the cache."""
+    from ablate.data import prepare
+
     made = []
     for config in configs:
-        say(f"preparing {config.source.kind} …")
-        data = prepare(config, StudyPaths(runs / "any").data)
-        made.append({"path": str(data.path), **data.manifest, "tokens": int(data.train.size)})
+        say(f"preparing {config.source.short()} …")
+        data = prepare(config, StudyPaths(runs / "any").data, mapper=mapper)
+        made.append({"path": str(data.path), **data.manifest})
     return made
 
 
-def _data_of(what: str) -> list[Any]:
-    """The distinct data configs of a study's arms, or of one recipe."""
-    if Path(what).is_file() and _is_study(Path(what)):
-        from ablate.design import arms
-        from ablate.study import Study
+def data_stats(what: str, runs: Path) -> list[dict[str, Any]]:
+    """The manifests of what is prepared already. Raises RefusedError where something is not."""
+    from ablate.data import is_prepared
 
-        found: list[Any] = []
-        for arm in arms(Study.load(what)):
-            if arm.recipe.data not in found:
-                found.append(arm.recipe.data)
-        return found
-    return [find_recipe(what).data]
+    configs, mapper = _data_of(what)
+    missing = [c.source.short() for c in configs if not is_prepared(c, StudyPaths(runs / "any").data)]
+    if missing:
+        raise RefusedError(
+            f"statistics are read from prepared data; {len(missing)} of {len(configs)} are not prepared "
+            f"({', '.join(dict.fromkeys(missing))}); run `ablate data prepare {what} --runs {runs}`"
+        )
+    return prepare_all(configs, runs, mapper)
+
+
+def _data_of(what: str) -> tuple[list[DataConfig], Mapper]:
+    """The distinct data configs of a study's arms, or of one recipe, and where they are prepared."""
+    from ablate.data import Processes
+
+    if not (Path(what).is_file() and _is_study(Path(what))):
+        return [find_recipe(what).data], Processes()
+    from ablate.study import Study
+
+    study = Study.load(what)
+    return data_of_arms(study), mapper_of(study)
+
+
+def data_of_arms(study: Study) -> list[DataConfig]:
+    """The distinct data configs of a study's arms."""
+    from ablate.design import arms
+
+    found: list[DataConfig] = []
+    for arm in arms(study):
+        if arm.recipe.data not in found:
+            found.append(arm.recipe.data)
+    return found
+
+
+def mapper_of(study: Study) -> Mapper:
+    """Where the shards of a study's corpora are prepared."""
+    from ablate.data import OnRay, Processes
+
+    executor = study.file.run.executor
+    return OnRay(getattr(executor, "address", None)) if executor.kind == "ray" else Processes()
 
 
 def _is_study(path: Path) -> bool:
