@@ -163,7 +163,24 @@ def corpus(folder: Path, texts: list[str], name: str = "t") -> FilesSource:
 
 def test_cleaning_in_shards_comes_to_what_the_stages_say(tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
-    words = "the be to of and that dog cat house tree runs sees walks 17 % $".split()
+    words = [
+        "the",
+        "be",
+        "to",
+        "of",
+        "and",
+        "that",
+        "dog",
+        "cat",
+        "house",
+        "tree",
+        "runs",
+        "sees",
+        "walks",
+        "17",
+        "%",
+        "$",
+    ]
     texts = [" ".join(chance.choice(words, int(chance.integers(3, 200)))) for _ in range(300)]
     texts += texts[:40]
     cleaning = Cleaning.model_validate({"normalize": "normalize", "rules": "rules", "duplicates": "minhash"})
