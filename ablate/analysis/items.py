@@ -77,9 +77,14 @@ def mean_squares(d: np.ndarray) -> tuple[float, float, float]:
     return ms_seed, ms_item, max(0.0, rest) / ((seeds - 1) * (items - 1))
 
 
+def item_draws(items: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each example is in each draw: [draw, item]."""
+    return rng.multinomial(items, np.full(items, 1 / items), size=draws).astype(np.float32)
+
+
 def multi_bootstrap(
     metric: str, score: str, arm: np.ndarray, reference: np.ndarray, labels: np.ndarray,
-    *, rng: np.random.Generator, alpha: float = 0.05, draws: int = DRAWS,
+    *, rng: np.random.Generator, alpha: float = 0.05, draws: int = DRAWS, weights: np.ndarray | None = None,
 ) -> TaskEffect:  # fmt: skip
     """Any score: predictions [seed, fine-tuning seed, item]. Each draw takes seeds (the same for both arms)
     and items (the same columns for both), scores every run, averages fine-tuning seeds, then seeds.
@@ -94,9 +99,9 @@ def multi_bootstrap(
     found = TaskEffect(metric, score, "none", seeds, items, repeats, float(each.mean()), level=1 - alpha)
     if seeds < LEAST_SEEDS:
         return replace(found, note=f"{seeds} block(s): the multi-bootstrap needs {LEAST_SEEDS}")
-    weights = rng.multinomial(items, np.full(items, 1 / items), size=draws).astype(np.float32)
+    weights = item_draws(items, draws, rng) if weights is None else weights
     drawn = (scorer.weighted(arm, labels, weights) - scorer.weighted(reference, labels, weights)).mean(axis=2)
-    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds  # [draw, seed]
+    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights)) / seeds  # [draw, seed]
     by_items = drawn.mean(axis=1)
     together = (chosen * drawn).sum(axis=1) - chosen @ each - by_items + each.mean()
     size, small = seeds * items, seeds / (seeds - 1)
