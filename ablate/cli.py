@@ -74,6 +74,22 @@ class Direction(StrEnum):
     minimize = "minimize"
 
 
+class Preset(StrEnum):
+    """Which columns a table has."""
+
+    full = "full"
+    compact = "compact"
+    cramming = "cramming"
+    narang = "narang"
+
+
+class Venue(StrEnum):
+    """Whose checklist."""
+
+    acl = "acl"
+    neurips = "neurips"
+
+
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")
 ]
@@ -190,13 +206,48 @@ def report(study: StudyOrDir, runs: Runs = RUNS) -> None:
 def table(
     study: StudyOrDir,
     form: Annotated[TableShape, typer.Option("--format")] = TableShape.markdown,
+    preset: Annotated[
+        Preset, typer.Option(help="columns: everything, one paper column, or those of a well-known table")
+    ] = Preset.full,
     runs: Runs = RUNS,
 ) -> None:
     """The ablation table on standard output."""
     from ablate.report import render_table
     from ablate.scheduling.find import run_folder
 
-    print(render_table(run_folder(study, runs), form.value).rstrip("\n"))
+    print(render_table(run_folder(study, runs), form.value, preset.value).rstrip("\n"))
+
+
+@app.command()
+def verify(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="a .tex, .md, .csv or .html with exported tables")
+    ],
+    study: StudyOrDir,
+    runs: Runs = RUNS,
+) -> None:
+    """Check that the tables in a file still say what the records say; exit code 1 where a number drifted."""
+    from ablate.report.verify import verify as check
+    from ablate.scheduling.find import run_folder
+
+    found = check(file, run_folder(study, runs))
+    print(found.text())
+    raise typer.Exit(1 if found.drifts else 0)
+
+
+@app.command()
+def checklist(
+    study: StudyOrDir,
+    venue: Annotated[Venue | None, typer.Option(help="default: both")] = None,
+    runs: Runs = RUNS,
+    form: Format = Shape.text,
+) -> None:
+    """The items of the ACL and NeurIPS reproducibility checklists that the records can answer."""
+    from ablate.report import render_checklist
+    from ablate.scheduling.find import run_folder
+
+    text, items = render_checklist(run_folder(study, runs), venue.value if venue else "")
+    _json(items) if form is Shape.json else print(text.rstrip("\n"))
 
 
 @app.command()

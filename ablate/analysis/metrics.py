@@ -19,11 +19,13 @@ _TASKS = {
 _LABELS = {
     "eval/mlm_loss": "MLM loss", "pretrain/loss": "Train loss", "throughput/tokens_per_second": "Tokens/s",
     "throughput/mfu": "MFU", "cost/gpu_hours": "GPU-hours", "cost/energy_kwh": "Energy",
-    "spent/tokens": "Tokens", "cost/peak_memory_gib": "Peak memory",
+    "spent/tokens": "Tokens", "spent/steps": "Steps", "spent/flops": "FLOPs",
+    "cost/peak_memory_gib": "Peak memory",
 }  # fmt: skip
 _UNITS = {
     "eval/mlm_loss": "nats", "pretrain/loss": "nats", "throughput/tokens_per_second": "tokens/s",
-    "cost/gpu_hours": "h", "cost/energy_kwh": "kWh", "spent/tokens": "tokens",
+    "cost/gpu_hours": "h", "cost/energy_kwh": "kWh", "spent/tokens": "tokens", "spent/steps": "steps",
+    "spent/flops": "FLOP",
     "cost/peak_memory_gib": "GiB",
 }  # fmt: skip
 _SCORES = ("glue", "superglue", "grammar", "tasks")

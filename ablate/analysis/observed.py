@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from ablate.analysis.findings import TrialSummary, Value
 from ablate.records import FrozenStudy, Record
 
+SPENT = ("tokens", "steps", "flops")
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -91,9 +93,9 @@ def _one_per_cell(study: FrozenStudy, records: Iterable[Record]) -> tuple[list[R
 
 
 def _numbers(record: Record) -> dict[str, float]:
-    """The record's metrics and its tokens."""
-    tokens = record.spent.get("tokens")
-    return {**record.metrics, **({"spent/tokens": float(tokens)} if tokens is not None else {})}
+    """The record's metrics, and the tokens, steps and FLOPs that it spent."""
+    spent = {f"spent/{what}": float(record.spent[what]) for what in SPENT if what in record.spent}
+    return {**record.metrics, **spent}
 
 
 def _summary(

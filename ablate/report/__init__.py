@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,15 @@ from ablate.report.terminal import render_terminal
 Format = Literal["latex", "markdown", "csv", "html"]
 FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
 
-__all__ = ["FORMATS", "Format", "load_findings", "render_table", "render_terminal", "write_report"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "load_findings",
+    "render_checklist",
+    "render_table",
+    "render_terminal",
+    "write_report",
+]
 
 
 def load_findings(root: Path, *, evidence: bool = False) -> Findings:
@@ -26,18 +35,32 @@ def load_findings(root: Path, *, evidence: bool = False) -> Findings:
     return analyze(study, records, damage, read_evidence(root, records) if evidence else None)
 
 
-def render_table(root: Path, format: Format | str = "markdown") -> str:
-    """The ablation table of a run folder. Raises ValueError for an unknown format."""
-    return format_table(load_findings(root), format)
+def render_table(root: Path, format: Format | str = "markdown", preset: str = "full") -> str:
+    """The ablation table of a run folder. Raises ValueError for an unknown format or preset."""
+    found = load_findings(root)
+    return format_table(found, format, preset, early_losses(root, found, preset))
 
 
-def format_table(found: Findings, format: Format | str) -> str:
-    """The ablation table in one of the formats. Raises ValueError for an unknown one."""
+def early_losses(root: Path, found: Findings, preset: str) -> dict[str, float]:
+    """arm → training loss after an eighth of the budget, for the one preset that shows it."""
+    if preset != "narang":
+        return {}
+    from ablate.report.series import early
+
+    return early(root, found)
+
+
+def format_table(
+    found: Findings, format: Format | str, preset: str = "full", early: Mapping[str, float] | None = None
+) -> str:
+    """The ablation table in one of the formats. Raises ValueError for an unknown format or preset."""
     from ablate.report import formats, tables
 
-    if format == "csv":
+    if format == "csv" and preset == "full":
         return formats.csv_table(found)
-    table = tables.ablation_table(found)
+    table = tables.ablation_table(found, preset, early)
+    if format == "csv":
+        return formats.csv_preset(table)
     if format == "latex":
         from ablate.report.latex import latex
 
@@ -47,6 +70,17 @@ def format_table(found: Findings, format: Format | str) -> str:
     if format == "html":
         return formats.html_table(table)
     raise ValueError(f"a table is written as {', '.join(FORMATS)}; got {format!r}")
+
+
+def render_checklist(root: Path, venue: str = "") -> tuple[str, list[dict[str, str]]]:
+    """The reproducibility checklists as far as the records answer them: as text and as JSON values."""
+    from ablate.report.checklist import as_json, as_markdown, checklist
+
+    study, (records, damage) = read_study(root), load_records(root)
+    found = analyze(study, records, damage)
+    licences = {str(r.data["licence"]) for r in records if r.data.get("licence")}
+    items = checklist(found, {**study.model_dump(by_alias=True), "licences": licences}, venue)
+    return as_markdown(found, items), as_json(items)
 
 
 def write_report(root: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 from typing import Any
 
 from ablate.analysis.findings import ArmFindings, Findings
@@ -19,13 +20,19 @@ def markdown(table: Table) -> str:
     lines += [_pipe([_md_label(row), *_md_cells(row, len(table.columns))]) for row in table.rows]
     notes = [f"- {_escaped(note)}" for note in table.notes]
     behind = [f"{row.arm}: {' '.join(row.trials)}" for row in table.rows if row.trials]
-    comment = "<!-- trials\n" + "\n".join(behind).replace("--", "- -") + "\n-->"
+    about = json.dumps(_about(table), ensure_ascii=False)
+    comment = "<!-- ablate " + "\n".join([about, *behind]).replace("--", "- -") + "\n-->"
     return (
         "\n".join(
             [f"**{_escaped(table.caption)}**", "", *lines, "", *notes, *([""] if notes else []), comment]
         )
         + "\n"
     )
+
+
+def _about(table: Table) -> dict[str, Any]:
+    """What `ablate verify` must know of a table to read it back."""
+    return {"study": table.study, "preset": table.preset, "columns": [c.key for c in table.columns]}
 
 
 def _pipe(cells: list[str]) -> str:
@@ -78,8 +85,9 @@ def table_element(table: Table) -> str:
         for c in table.columns
     )
     body = "\n".join(_tr(row, table) for row in table.rows)
+    about = e(json.dumps(_about(table), ensure_ascii=False))
     return (
-        '<table class="ablation sortable">\n'
+        f'<table class="ablation sortable" data-ablate="{about}">\n'
         f'<thead><tr><th scope="col" data-key="variant">Variant</th>{heads}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>\n"
     )
@@ -111,7 +119,26 @@ def _td(cell: Cell, numeric: bool, key: str, row: Row) -> str:
 
 def csv_table(found: Findings) -> str:
     """One line per arm, numbers unrounded, names for machines."""
-    rows = [_csv_row(found, arm) for arm in found.arms]
+    return _csv([_csv_row(found, arm) for arm in found.arms])
+
+
+CSV_NAMES = {"p": "adjusted_p"}  # as in the table of all columns, where p is the uncorrected one
+
+
+def csv_preset(table: Table) -> str:
+    """The columns of a preset, one line per arm, numbers unrounded; what has no number as it is shown."""
+    return _csv([
+        {
+            "arm": row.arm,
+            **{CSV_NAMES.get(c.key, c.key): cell.text if cell.value is None else cell.value
+               for c, cell in zip(table.columns, row.cells, strict=True)},
+            "trials": " ".join(row.trials),
+        }
+        for row in table.rows if row.arm
+    ])  # fmt: skip
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]) if rows else ["arm"], lineterminator="\n")
     writer.writeheader()

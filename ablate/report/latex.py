@@ -2,25 +2,32 @@ r"""The ablation table in LaTeX: booktabs, siunitx, threeparttable.
 
 One file serves both ways: `\input` it in a paper, or compile it alone. Inside a document `\@nodocument`
 is `\relax`; before `\begin{document}` it is not, and then the file brings its own preamble.
+
+Comments carry what a later check needs: `% ablate {…}` opens a table and names study, preset and columns;
+`% ablate row "ARM"` ends the line of a row. Labels, order and prose around them may be edited freely.
 """
 
 from __future__ import annotations
 
+import json
 import re
 
 from ablate.report.numbers import MINUS
 from ablate.report.tables import Cell, Column, Row, Table
 
-PACKAGES = r"\usepackage{booktabs}\usepackage{siunitx}\usepackage{threeparttable}"
-# A table with many tasks shrinks to the line; graphicx belongs to every LaTeX.
-SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{"
+PACKAGES = r"\usepackage{booktabs}\usepackage{siunitx}\usepackage{threeparttable}\usepackage{graphicx}"
+# A tabular wider than the line shrinks to it; caption and notes keep their size.
+SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\usebox{\ablatebox}}"
+WIDE = 6  # more columns than this span both columns of a paper
+TABLE, ROW = "% ablate ", "% ablate row "
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "…": r"\ldots{}", "·": r"\textperiodcentered{}",
     MINUS: r"\ensuremath{-}", "Δ": r"\ensuremath{\Delta}", "±": r"\ensuremath{\pm}", "\u202f": r"\,",
     "≤": r"\ensuremath{\leq}", "α": r"\ensuremath{\alpha}", "σ": r"\ensuremath{\sigma}",
-    "×": r"\ensuremath{\times}", "→": r"\ensuremath{\to}",
+    "×": r"\ensuremath{\times}", "→": r"\ensuremath{\to}", "↑": r"\ensuremath{\uparrow}",
+    "↓": r"\ensuremath{\downarrow}", "≈": r"\ensuremath{\approx}",
 }  # fmt: skip
 
 
@@ -30,29 +37,39 @@ def escape(text: str) -> str:
     return re.sub(r"(\d) \\%", r"\1\\,\\%", "".join(out))
 
 
-def latex(table: Table, *, label: str = "tab:ablation") -> str:
+def unescape(text: str) -> str:
+    """LaTeX text as plain text again, marks and braces dropped; for reading tables back."""
+    back = {written: plain for plain, written in _SPECIAL.items() if len(written) > 1}
+    for written in sorted(back, key=len, reverse=True):
+        text = text.replace(written, back[written])
+    text = re.sub(r"\\(bfseries|textbf|underline|textit|quad|num|mathbf)\b|[{}$]", "", text)
+    return text.replace("\u202f%", " %").strip()
+
+
+def latex(table: Table, *, label: str = "") -> str:
     """The table as a file that is input or compiled alone."""
-    wide = len(table.columns) > 8
-    packages = PACKAGES + ("\\usepackage{graphicx}" if wide else "")
+    wide = len(table.columns) > WIDE
     behind = "".join(f"%   {row.arm}: {' '.join(row.trials)}\n" for row in table.rows if row.trials)
+    about = {"study": table.study, "preset": table.preset, "columns": [c.key for c in table.columns]}
     return "".join(
         [
-            f"% Input this file in a document with {packages}\n",
-            "% or compile it alone. Trials behind each row:\n",
+            f"% Input this file in a document with\n%   {PACKAGES}\n",
+            "% or compile it alone. Trials behind each row (a difference rests on its reference's too):\n",
             behind,
-            _opening(wide, packages),
-            _environment(table, label, wide),
+            f"{TABLE}{json.dumps(about, ensure_ascii=False)}\n",
+            _opening(wide),
+            _environment(table, label or f"tab:{table.study or 'ablation'}-{table.preset}", wide),
             _closing(),
         ]
     )
 
 
-def _opening(wide: bool, packages: str) -> str:
+def _opening(wide: bool) -> str:
     paper = "landscape,margin=1.2cm" if wide else "margin=2cm"
     return (
         "\\makeatletter\n\\ifx\\@nodocument\\relax\\else\n"
         "\\def\\ablatealone{}\n\\documentclass[10pt]{article}\n"
-        f"\\usepackage[{paper}]{{geometry}}\n{packages}\n"
+        f"\\usepackage[{paper}]{{geometry}}\n{PACKAGES}\n"
         "\\pagestyle{empty}\n\\begin{document}\n\\fi\n\\makeatother\n"
     )
 
@@ -63,19 +80,23 @@ def _closing() -> str:
 
 
 def _environment(table: Table, label: str, wide: bool) -> str:
-    size = "\\scriptsize\\setlength{\\tabcolsep}{3pt}" if wide else "\\small"
+    size = "\\footnotesize\\setlength{\\tabcolsep}{4pt}"
+    float_ = "table*" if wide else "table"
     kinds = [_kind(table, i) for i in range(len(table.columns))]
     heads = " & ".join(_head(c, k) for c, k in zip(table.columns, kinds, strict=True))
-    body = "".join(_row(row, kinds, table) for row in table.rows)
+    body = "".join(_row(row, kinds) for row in table.rows)
     items = "".join(f"\\item {escape(note)}\n" for note in table.notes)
     notes = f"\\begin{{tablenotes}}\\footnotesize\n{items}\\end{{tablenotes}}\n" if items else ""
-    shrink, end = (f"{SHRINK}%\n", "}") if wide else ("", "")
     return (
-        f"\\begin{{table}}[htbp]\n\\centering{size}\n{shrink}\\begin{{threeparttable}}\n"
-        f"\\caption{{{escape(table.caption)}}}\n\\label{{{label}}}\n"
+        # threeparttable measures a tabular, not a box around it: the table is set first, and the shrunk box
+        # is the only cell of the tabular that is measured, so caption and notes are as wide as what is seen.
+        "\\ifdefined\\ablatebox\\else\\newsavebox{\\ablatebox}\\fi\n"
+        f"\\begin{{{float_}}}[tbp]\n\\centering{size}\n\\begin{{lrbox}}{{\\ablatebox}}%\n"
         f"\\begin{{tabular}}{{@{{}}l{''.join(k for k in kinds)}@{{}}}}\n\\toprule\n"
-        f"Variant & {heads} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
-        f"{notes}\\end{{threeparttable}}{end}\n\\end{{table}}\n"
+        f"Variant & {heads} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}%\n\\end{{lrbox}}\n"
+        f"\\begin{{threeparttable}}\n\\caption{{{escape(table.caption)}}}\n\\label{{{label}}}\n"
+        f"\\begin{{tabular}}{{@{{}}c@{{}}}}%\n{SHRINK}%\n\\end{{tabular}}\n"
+        f"{notes}\\end{{threeparttable}}\n\\end{{{float_}}}\n"
     )
 
 
@@ -84,9 +105,9 @@ def _kind(table: Table, index: int) -> str:
     column: Column = table.columns[index]
     cells = [row.cells[index] for row in table.rows if row.cells]
     numbers = [_plain(cell.text) for cell in cells if _plain(cell.text)]
-    if column.numeric and column.key in ("effect", "p", "tokens", "speed"):
+    if column.numeric and (not numbers or column.key in ("effect", "p", "tokens", "speed", "parameters")):
         return "r"
-    if not column.numeric or not numbers:
+    if not column.numeric:
         return "l"
     whole = max(len(n.lstrip("-").split(".")[0]) for n in numbers)
     part = max(len((n + ".").split(".")[1]) for n in numbers)
@@ -105,14 +126,15 @@ def _head(column: Column, kind: str) -> str:
     return f"{{{head}}}" if kind.startswith("S") else head
 
 
-def _row(row: Row, kinds: list[str], table: Table) -> str:
+def _row(row: Row, kinds: list[str]) -> str:
     if row.kind == "group":
         span = f"\\multicolumn{{{len(kinds) + 1}}}{{@{{}}l}}"
         return f"\\addlinespace\n{span}{{\\textit{{{escape(row.label)}}}}} \\\\\n"
     label = ("\\quad " if row.indent else "") + escape(row.label)
     cells = " & ".join(_cell(cell, kind) for cell, kind in zip(row.cells, kinds, strict=True))
     rule = "\\midrule\n" if row.kind == "baseline" else ""
-    return f"{label} & {cells} \\\\\n{rule}"
+    mark = f" {ROW}{json.dumps(row.arm, ensure_ascii=False)}" if row.arm else ""
+    return f"{label} & {cells} \\\\{mark}\n{rule}"
 
 
 def _cell(cell: Cell, kind: str) -> str:

@@ -180,3 +180,16 @@ def speeds(found: Findings) -> list[tuple[Bar, float]]:
     bars = {bar.arm: bar for bar in forest(found)}
     shares = {name: relative(found.arm(name), SPEED) for name in bars}
     return [(bar, share) for name, bar in bars.items() if (share := shares[name]) is not None]
+
+
+EARLY = 1 / 8  # Narang et al. 2021 read the early loss at 65,536 of 524,288 steps
+
+
+def early(root: Path, found: Findings) -> dict[str, float]:
+    """arm → training loss around an eighth of its steps, a mean over blocks; arms without curves left out."""
+    read, _ = curves(root, found)
+    losses: dict[str, list[float]] = {}
+    for curve in read:
+        at = round(EARLY * (len(curve.loss) - 1))
+        losses.setdefault(curve.arm, []).append(curve.loss[at])
+    return {arm: sum(values) / len(values) for arm, values in losses.items()}

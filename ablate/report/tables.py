@@ -1,18 +1,25 @@
-"""The ablation table as data: columns, rows and caption. What it is written in is decided elsewhere."""
+"""The ablation table as data: columns, rows and caption. What it is written in is decided elsewhere.
+
+A preset is a function from findings to columns; adding one is adding it to `PRESETS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import ArmFindings, Contrast, Findings
 from ablate.report import numbers
 
-LOSS, SPEED, TOKENS = "eval/mlm_loss", "throughput/tokens_per_second", "spent/tokens"
+LOSS, SPEED = "eval/mlm_loss", "throughput/tokens_per_second"
+TOKENS, FLOPS, STEPS = "spent/tokens", "spent/flops", "spent/steps"
+MARKS = {"helps": "↑", "hurts": "↓", "equivalent": "≈", "inconclusive": "?"}
 
-MANY = 8  # notes of one kind that a table carries
+MARKED = ("compact", "cramming", "narang")  # presets that show the verdict as a mark behind Δ
+MANY = 4  # notes of one kind that a table carries
 FOR_SCALE = "for scale"  # heading of the reference scores
 
 
@@ -55,20 +62,92 @@ class Table:
     rows: tuple[Row, ...]
     caption: str
     notes: tuple[str, ...] = field(default_factory=tuple)
+    study: str = ""
+    preset: str = "full"
 
 
-def ablation_table(found: Findings) -> Table:
-    """Baseline on top, then the arms by group, then reference scores for scale."""
-    shown = score_columns(found)
-    places = {metric: _places(found, metric) for metric in shown}
-    columns = _columns(found, shown)
-    rows = [_arm_row(found, arm, shown, places) for arm in found.arms]
+@dataclass(frozen=True)
+class Maker:
+    """A column and what it shows of an arm; `scale` is the metric under which a reference score stands."""
+
+    column: Column
+    cell: Callable[[ArmFindings], Cell]
+    scale: str = ""
+
+
+def ablation_table(found: Findings, preset: str = "full", early: Mapping[str, float] | None = None) -> Table:
+    """Baseline on top, then the arms by group, then reference scores for scale.
+
+    `early` is the loss after an eighth of the budget, which only the preset `narang` shows and only curves
+    know. Raises ValueError for an unknown preset.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"a table has the columns of {', '.join(PRESETS)}; got {preset!r}")
+    makers = PRESETS[preset](found, early or {})
+    rows = [_arm_row(arm, makers) for arm in found.arms]
     return Table(
-        columns,
-        (*_grouped(found, rows), *_scale(found, shown, places)),
-        caption(found),
-        tuple(table_notes(found)),
+        tuple(maker.column for maker in makers),
+        (*_grouped(found, rows), *_scale(found, makers)),
+        caption(found, preset),
+        tuple(table_notes(found, preset)),
+        found.name,
+        preset,
     )
+
+
+def full(found: Findings, early: Mapping[str, float]) -> list[Maker]:
+    """Everything: n, tokens, speed, loss, every task, averages, Δ with interval, adjusted p, verdict."""
+    return [
+        COUNTS,
+        *([Maker(Column("tokens", "Tokens"), _tokens)] if TOKENS in found.metrics else []),
+        *([Maker(Column("speed", "Tokens/s (Δ %)"), speed)] if SPEED in found.metrics else []),
+        *(_metric(found, metric) for metric in score_columns(found)),
+        *_decision(found),
+    ]
+
+
+def compact(found: Findings, early: Mapping[str, float]) -> list[Maker]:
+    """What fits in one column of a paper: n, Δ with its interval and the verdict as a mark, adjusted p."""
+    return [COUNTS, _marked_effect(found), Maker(Column("p", "adj. p"), _p)]
+
+
+def cramming(found: Findings, early: Mapping[str, float]) -> list[Maker]:
+    """The GLUE table of Geiping & Goldstein 2023: tasks in their order, MNLI as m/mm, the average, Δ."""
+    tasks = sorted(names.tasks(found.metrics), key=_cramming_rank)
+    pair = {"glue/mnli_m", "glue/mnli_mm"} <= set(tasks)
+    made = [_mnli(found)] if pair else []
+    made += [_metric(found, m) for m in tasks if not (pair and m.startswith("glue/mnli_m"))]
+    made += [_metric(found, m) for m in found.metrics if names.is_score(m) and m.endswith("/average")]
+    if found.outcome.metric not in {maker.column.key for maker in made}:
+        made.append(_metric(found, found.outcome.metric))
+    return [*made, _marked_effect(found)]
+
+
+def narang(found: Findings, early: Mapping[str, float]) -> list[Maker]:
+    """The columns of Narang et al. 2021: size, operations, speed, early and final loss, then the scores.
+
+    Losses of the baseline carry their standard deviation over blocks, as there.
+    """
+    scores = [m for m in score_columns(found) if m != LOSS]
+    scores.sort(key=lambda m: not m.endswith("/average"))
+    final = next((m for m in (LOSS, "pretrain/loss") if m in found.metrics), None)
+    return [
+        Maker(Column("parameters", "Params"), _parameters),
+        *([Maker(Column("operations", "FLOPs/token"), _operations)] if FLOPS in found.metrics else []),
+        *([Maker(Column("steps", "Steps/s"), _steps)] if STEPS in found.metrics else []),
+        *([Maker(Column("early", "Early loss"), lambda arm: _early(early.get(arm.name)))] if early else []),
+        *([_metric(found, final, deviation=True, head="Final loss")] if final else []),
+        *(_metric(found, m) for m in scores if m != final),
+        _marked_effect(found),
+    ]
+
+
+PRESETS: dict[str, Callable[[Findings, Mapping[str, float]], list[Maker]]] = {
+    "full": full,
+    "compact": compact,
+    "cramming": cramming,
+    "narang": narang,
+}
 
 
 def score_columns(found: Findings) -> list[str]:
@@ -78,17 +157,87 @@ def score_columns(found: Findings) -> list[str]:
     return shown if found.outcome.metric in shown else [*shown, found.outcome.metric]
 
 
-def _columns(found: Findings, shown: Sequence[str]) -> tuple[Column, ...]:
-    level = f"{100 * (1 - found.alpha):g}"
-    return (
-        Column("n", "n", numeric=False),
-        *([Column("tokens", "Tokens")] if TOKENS in found.metrics else []),
-        *([Column("speed", "Tokens/s (Δ %)")] if SPEED in found.metrics else []),
-        *(Column(metric, names.label(metric)) for metric in shown),
-        Column("effect", f"Δ {found.outcome.label} [{level} % CI]"),
-        Column("p", "adj. p"),
-        Column("verdict", "Verdict", numeric=False),
+def _metric(found: Findings, metric: str, *, deviation: bool = False, head: str = "") -> Maker:
+    places = _places(found, metric)
+    return Maker(
+        Column(metric, head or names.label(metric)),
+        lambda arm: _score(found, arm, metric, places, deviation=deviation),
+        metric,
     )
+
+
+def _decision(found: Findings) -> list[Maker]:
+    """Δ with its interval, adjusted p, verdict."""
+    return [
+        Maker(_effect_column(found), lambda arm: effect_cell(arm.contrast, effect_places(found))),
+        Maker(Column("p", "adj. p"), _p),
+        Maker(Column("verdict", "Verdict", numeric=False), lambda arm: Cell(verdict_text(arm.contrast))),
+    ]
+
+
+def _marked_effect(found: Findings) -> Maker:
+    """Δ with its interval and the verdict as a mark."""
+
+    def cell(arm: ArmFindings) -> Cell:
+        made = effect_cell(arm.contrast, effect_places(found))
+        mark = MARKS[arm.contrast.verdict] if arm.contrast else ""
+        return replace(made, text=f"{made.text} {mark}".rstrip())
+
+    return Maker(_effect_column(found), cell)
+
+
+def _effect_column(found: Findings) -> Column:
+    return Column("effect", f"Δ {found.outcome.label} [{100 * (1 - found.alpha):g} % CI]")
+
+
+def _p(arm: ArmFindings) -> Cell:
+    c = arm.contrast
+    return Cell(numbers.p_value(c.adjusted_p), c.adjusted_p) if c else Cell(numbers.MISSING)
+
+
+def _tokens(arm: ArmFindings) -> Cell:
+    tokens = _mean(arm, TOKENS)
+    return Cell(numbers.quantity(tokens), tokens)
+
+
+def _parameters(arm: ArmFindings) -> Cell:
+    count = None if arm.parameters is None else float(arm.parameters)
+    return Cell(numbers.quantity(count), count)
+
+
+def _operations(arm: ArmFindings) -> Cell:
+    flops, tokens = _mean(arm, FLOPS), _mean(arm, TOKENS)
+    per_token = flops / tokens if flops is not None and tokens else None
+    return Cell(numbers.quantity(per_token), per_token)
+
+
+def _steps(arm: ArmFindings) -> Cell:
+    steps = _mean(arm, STEPS)
+    seconds = [t.seconds for t in arm.trials if t.state == "complete"]
+    total = math.fsum(seconds)
+    rate = steps * len(seconds) / total if steps is not None and total else None
+    return Cell(numbers.MISSING if rate is None else f"{rate:.3g}", rate)
+
+
+def _early(loss: float | None) -> Cell:
+    return Cell(numbers.number(loss, 3), loss)
+
+
+def _mnli(found: Findings) -> Maker:
+    """Both validation sets of MNLI in one column, as papers print them."""
+    m, mm = (_metric(found, f"glue/mnli_{part}").cell for part in ("m", "mm"))
+    return Maker(Column("glue/mnli", "MNLI"), lambda arm: _joined(m(arm), mm(arm)))
+
+
+def _joined(first: Cell, second: Cell) -> Cell:
+    text = first.text if first.value is None else f"{first.text}/{second.text}"
+    return Cell(text, first.value)
+
+
+def _cramming_rank(metric: str) -> tuple[int, str]:
+    order = ("mnli_m", "mnli_mm", "sst2", "stsb", "rte", "qnli", "qqp", "mrpc", "cola")
+    name = metric.partition("/")[2]
+    return (order.index(name) if name in order else len(order), "" if name in order else metric)
 
 
 def _places(found: Findings, metric: str) -> int:
@@ -103,30 +252,20 @@ def effect_places(found: Findings) -> int:
     return numbers.decimals((c.effect.se for c in found.contrasts.values()), default=default)
 
 
-def _arm_row(found: Findings, arm: ArmFindings, shown: Sequence[str], places: dict[str, int]) -> Row:
-    cells = [Cell(counts(arm), float(arm.completed))]
-    if TOKENS in found.metrics:
-        tokens = _mean(arm, TOKENS)
-        cells.append(Cell(numbers.quantity(tokens), tokens))
-    if SPEED in found.metrics:
-        cells.append(speed(arm))
-    for metric in shown:
-        cells.append(_score(found, arm, metric, places[metric]))
-    c = arm.contrast
-    if c is None:
-        cells += [Cell("reference"), Cell(numbers.MISSING), Cell("baseline")]
-    else:
-        cells += [effect_cell(c, effect_places(found)), Cell(numbers.p_value(c.adjusted_p), c.adjusted_p)]
-        cells.append(Cell(verdict_text(c)))
-    kind: Literal["baseline", "arm"] = "baseline" if c is None else "arm"
+def _arm_row(arm: ArmFindings, makers: Sequence[Maker]) -> Row:
+    kind: Literal["baseline", "arm"] = "baseline" if arm.contrast is None else "arm"
     trials = tuple(t.id for t in arm.trials)
-    return Row(kind, arm.name, arm.name, tuple(cells), trials, c.verdict if c else "")
+    verdict = arm.contrast.verdict if arm.contrast else ""
+    return Row(kind, arm.name, arm.name, tuple(maker.cell(arm) for maker in makers), trials, verdict)
 
 
 def counts(arm: ArmFindings) -> str:
     """`5`, `4/5, div. (1)`: completed of planned, and what became of the others."""
     text = str(arm.completed) if arm.completed == arm.planned else f"{arm.completed}/{arm.planned}"
     return ", ".join([text, *failures(arm)])
+
+
+COUNTS = Maker(Column("n", "n", numeric=False), lambda arm: Cell(counts(arm), float(arm.completed)))
 
 
 def failures(arm: ArmFindings) -> list[str]:
@@ -157,18 +296,24 @@ def _mean(arm: ArmFindings, metric: str) -> float | None:
     return arm.values[metric].mean if metric in arm.values else None
 
 
-def _score(found: Findings, arm: ArmFindings, metric: str, places: int) -> Cell:
+def _score(found: Findings, arm: ArmFindings, metric: str, places: int, *, deviation: bool = False) -> Cell:
     mean = _mean(arm, metric)
     if mean is None:
         return Cell(", ".join(failures(arm)) or numbers.MISSING)
     mark: Literal["", "bold", "underline"] = ""
     if metric == found.outcome.metric and arm.standing:
         mark = "bold" if arm.standing == "best" else "underline"
-    return Cell(numbers.number(mean, places), mean, mark)
+    text = numbers.number(mean, places)
+    sd = arm.values[metric].sd
+    if deviation and arm.contrast is None and sd is not None:
+        text += f" ± {numbers.number(sd, places)}"
+    return Cell(text, mean, mark)
 
 
-def effect_cell(c: Contrast, places: int) -> Cell:
+def effect_cell(c: Contrast | None, places: int) -> Cell:
     """Δ with its interval; says so where there is none."""
+    if c is None:
+        return Cell("reference")
     e = c.effect
     if e.estimate is None:
         return Cell(numbers.MISSING)
@@ -176,8 +321,10 @@ def effect_cell(c: Contrast, places: int) -> Cell:
     return Cell(text if e.low is not None else f"{text} (no interval)", e.estimate)
 
 
-def verdict_text(c: Contrast) -> str:
+def verdict_text(c: Contrast | None) -> str:
     """The verdict, with the remark that a real difference may be too small to matter."""
+    if c is None:
+        return "baseline"
     return f"{c.verdict}*" if below_margin(c) else c.verdict
 
 
@@ -206,16 +353,26 @@ def _grouped(found: Findings, rows: Sequence[Row]) -> Iterable[Row]:
                     )
 
 
-def _scale(found: Findings, shown: Sequence[str], places: dict[str, int]) -> Iterable[Row]:
+def _scale(found: Findings, makers: Sequence[Maker]) -> Iterable[Row]:
     """Scores of trivial systems, so that points mean something; nobody's verdict."""
+    shown = [maker.scale for maker in makers if maker.scale]
     usable = {name: scores for name, scores in found.scale.items() if set(scores) & set(shown)}
     if usable:
         yield Row("group", FOR_SCALE)
     for name, scores in usable.items():
         scores = {**_averages(found, scores, shown), **scores}
-        before = [Cell(numbers.MISSING) for c in _columns(found, shown) if c.key in ("n", "tokens", "speed")]
-        cells = [Cell(numbers.number(scores.get(m), min(places[m], 1)), scores.get(m)) for m in shown]
-        yield Row("scale", name, "", (*before, *cells, *[Cell(numbers.MISSING)] * 3), indent=True)
+        yield Row(
+            "scale", name, "", tuple(_scale_cell(found, maker, scores) for maker in makers), indent=True
+        )
+
+
+def _scale_cell(found: Findings, maker: Maker, scores: Mapping[str, float]) -> Cell:
+    if maker.column.key == "glue/mnli" and {"glue/mnli_m", "glue/mnli_mm"} <= set(scores):
+        return Cell(f"{scores['glue/mnli_m']:.1f}/{scores['glue/mnli_mm']:.1f}", scores["glue/mnli_m"])
+    if not maker.scale:
+        return Cell(numbers.MISSING)
+    score = scores.get(maker.scale)
+    return Cell(numbers.number(score, min(_places(found, maker.scale), 1)), score)
 
 
 def _averages(found: Findings, scores: Mapping[str, float], shown: Sequence[str]) -> dict[str, float]:
@@ -234,7 +391,7 @@ def _averages(found: Findings, scores: Mapping[str, float], shown: Sequence[str]
     return made
 
 
-def caption(found: Findings) -> str:
+def caption(found: Findings, preset: str = "full") -> str:
     """Everything a reader needs to judge the numbers without the text around them."""
     level = f"{100 * (1 - found.alpha):g}"
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
@@ -248,26 +405,33 @@ def caption(found: Findings) -> str:
     against = "the arm before it" if found.design == "cumulative" else "the baseline"
     hardware = "; ".join(found.provenance.hardware) or "not recorded"
     better = "higher" if found.outcome.higher_is_better else "lower"
+    tested = "Verdicts" if preset in ("cramming", "narang") else "adj. p"
     return (
         f"{found.title or found.name}. {found.question} "
         f"Means over blocks, {n}; a block's arms share seed, data order and masks. "
         f"Δ: {found.outcome.label} ({found.outcome.metric}, {better} is better) of the arm minus that of "
         f"{against}, "
         f"mean within-block difference with its {level} % t interval (not corrected for multiplicity). "
-        f"adj. p: paired t test, Holm over the family of {len(found.family)}. "
+        f"{tested}: paired t test, Holm over the family of {len(found.family)}. "
         f"Equivalent: two one-sided t tests, {margin}, Holm in the same family. "
         f"Budget per trial {found.budget} ({found.charge} time charged). Hardware: {hardware}."
     )
 
 
-def table_notes(found: Findings) -> list[str]:
+def table_notes(found: Findings, preset: str = "full") -> list[str]:
     """What marks in the table mean, and what must be known beside it."""
     notes = []
+    if preset in MARKED:
+        notes.append("↑: helps, ↓: hurts, ≈: equivalent within the margin, ?: inconclusive.")
+    if preset == "narang":
+        notes.append(
+            "Early loss: training loss after an eighth of the budget. ±: standard deviation over blocks."
+        )
     if any(arm.standing == "best" for arm in found.arms):
         notes.append("Bold: significantly better than every other arm (Bonferroni over all pairs).")
     if any(arm.standing == "equivalent to the best" for arm in found.arms):
         notes.append("Underlined: equivalent to the highest mean (Bonferroni over all pairs).")
-    if any(below_margin(c) for c in found.contrasts.values()):
+    if preset not in MARKED and any(below_margin(c) for c in found.contrasts.values()):
         notes.append("*: the difference is real (adjusted p below α) but below the margin.")
     lost = [note for arm in found.arms for note in _lost(found, arm)]
     if len(lost) > MANY:

@@ -97,9 +97,8 @@ def test_the_family_is_corrected_together_and_others_are_exploratory():
 def test_other_metrics_get_effects_without_verdicts():
     frozen = synthetic.study()
     secondary = analyze(frozen, synthetic.records(frozen)).contrasts["model.position=none"].secondary
-    assert {"eval/mlm_loss", "throughput/tokens_per_second", "spent/tokens", *synthetic.TASKS} == set(
-        secondary
-    )
+    spent = {"spent/tokens", "spent/steps", "spent/flops"}
+    assert {"eval/mlm_loss", "throughput/tokens_per_second", *spent, *synthetic.TASKS} == set(secondary)
     assert secondary["eval/mlm_loss"].low is not None
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from ablate.analysis import analyze
 from ablate.report import FORMATS, format_table, render_table, render_terminal
 from ablate.report.latex import escape
-from ablate.report.tables import ablation_table
+from ablate.report.tables import PRESETS, ablation_table
 
 from ..analysis import synthetic
 
@@ -119,20 +119,67 @@ def test_every_latex_line_of_the_body_has_all_columns(found):
     assert {line.count(" & ") for line in lines} == {len(ablation_table(found).columns)}
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-@pytest.mark.parametrize("alone", [True, False])
-def test_latex_compiles_alone_and_inside_a_document(found, tmp_path, alone):
-    (tmp_path / "table.tex").write_text(format_table(found, "latex"))
-    (tmp_path / "paper.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\usepackage{siunitx}\\usepackage{threeparttable}\\usepackage{graphicx}"
-        "\\begin{document}Before.\\input{table}After.\\end{document}"
-    )
-    name = "table" if alone else "paper"
+PACKAGES = "\\usepackage{booktabs}\\usepackage{siunitx}\\usepackage{threeparttable}\\usepackage{graphicx}"
+NEEDED = ("booktabs.sty", "siunitx.sty", "threeparttable.sty")
+
+
+def missing_tex():
+    """Why no table can be compiled here, or nothing."""
+    if shutil.which("pdflatex") is None:
+        return "needs pdflatex (Debian: texlive-latex-extra, texlive-science)"
+    lost = [n for n in NEEDED if not subprocess.run(["kpsewhich", n], capture_output=True).stdout]
+    return f"needs the LaTeX packages {', '.join(lost)} (Debian: texlive-science)" if lost else ""
+
+
+def compile_tex(folder, name):
+    """The log of a run that must succeed."""
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", name]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-2000:]
-    assert (tmp_path / f"{name}.pdf").exists()
+    assert (folder / f"{name}.pdf").exists()
+    return run.stdout
+
+
+@pytest.mark.skipif(bool(missing_tex()), reason=missing_tex())
+@pytest.mark.parametrize("preset", ["full", "compact"])
+def test_latex_compiles_alone(found, tmp_path, preset):
+    (tmp_path / "table.tex").write_text(format_table(found, "latex", preset))
+    assert "Overfull" not in compile_tex(tmp_path, "table")
+
+
+@pytest.mark.skipif(bool(missing_tex()), reason=missing_tex())
+def test_every_preset_fits_into_a_paper_of_two_columns(found, tmp_path):
+    for preset in PRESETS:
+        (tmp_path / f"{preset}.tex").write_text(format_table(found, "latex", preset))
+    inputs = "".join(f"\\input{{{preset}}}" for preset in PRESETS)
+    (tmp_path / "paper.tex").write_text(
+        f"\\documentclass[twocolumn]{{article}}{PACKAGES}\\begin{{document}}Before. {inputs} After.\\end{{document}}"
+    )
+    assert "Overfull" not in compile_tex(tmp_path, "paper")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_preset_shows_every_arm_in_every_format(found, format, preset):
+    text = format_table(found, format, preset)
+    for arm in found.arms:
+        assert arm.name in text or arm.name.partition("=")[2] in text
+        assert all(trial.id in text for trial in arm.trials)
+
+
+def test_the_columns_of_narang_hold_what_the_records_spent(found, records):
+    table = ablation_table(found, "narang", {"baseline": 4.2})
+    cells = dict(zip([c.key for c in table.columns], table.rows[0].cells, strict=True))
+    assert cells["parameters"].value == 1_234_567
+    assert cells["operations"].value == pytest.approx(2e13 / 1.1e6)
+    assert cells["steps"].value == pytest.approx(900 / 90)
+    assert cells["early"].text == "4.200"
+    assert "±" in cells["eval/mlm_loss"].text
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones(found):
+    with pytest.raises(ValueError, match="full, compact, cramming, narang"):
+        ablation_table(found, "tall")
 
 
 def test_render_table_reads_a_run_folder_and_names_the_formats(tmp_path, frozen, records, found):
