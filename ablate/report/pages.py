@@ -17,7 +17,7 @@ from ablate.analysis.findings import Findings
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import write_bytes
-from ablate.report import figures, format_table, formats, negative, numbers, series, strips, svg, tables
+from ablate.report import figures, format_table, formats, negative, numbers, paper, series, strips, tables
 from ablate.report.latex import latex
 
 EXTENSIONS = {"latex": "tex", "markdown": "md", "csv": "csv", "html": "html"}
@@ -28,7 +28,8 @@ def write_pages(root: Path, found: Findings) -> Path:
     """Everything below `<root>/report/`; the path of `report.html`."""
     folder = StudyPaths(root).report
     read, problems = series.curves(root, found)
-    drawn = _figures(found, read)
+    shown = (series.forest(found), series.heat(found), read, series.speeds(found))
+    drawn = _figures(found, *shown)
     context = _context(found, problems, list(drawn))
     write_json(folder / "findings.json", {"schema": 1, **found.to_dict()})
     write_json(folder / "negative-results.json", negative.to_json(found, context["negatives"]))
@@ -37,9 +38,8 @@ def write_pages(root: Path, found: Findings) -> Path:
     trials = {arm.name: [t.id for t in arm.trials] for arm in found.arms}
     write_json(folder / "tables" / "ablation.trials.json", trials)
     _write_figures(folder / "figures", drawn)
-    bars = series.forest(found)
-    if bars:
-        write_text(folder / "figures" / "forest.svg", svg.forest(found, bars, context["places"]))
+    for name, content in paper.render(paper.drawings(found, *shown)):
+        write_bytes(folder / "figures" / name, content)
     write_text(folder / "report.md", _render("report.md.j2", context))
     write_text(folder / "negative-results.md", _render("negative-results.md.j2", context))
     page = folder / "report.html"
@@ -52,10 +52,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def _figures(found: Findings, read: list[series.Curve]) -> dict[str, figures.Figure]:
+def _figures(
+    found: Findings, bars: list[series.Bar], by_task: series.Heat | None, read: list[series.Curve],
+    speeds: list[tuple[series.Bar, float]],
+) -> dict[str, figures.Figure]:  # fmt: skip
     """name → plotly figure, those without data left out."""
     drawn: dict[str, figures.Figure] = {}
-    bars, by_task, speeds = series.forest(found), series.heat(found), series.speeds(found)
     if bars:
         drawn["forest"] = figures.forest(found, bars)
     if by_task:
