@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Findings
+from ablate.analysis.findings import Findings, Mechanism
 from ablate.report.series import Bar, Curve, Heat, by_size, mean_curve
 from ablate.report.strips import near
 
@@ -232,6 +232,65 @@ def speed(found: Findings, points: Sequence[tuple[Bar, float]]) -> Figure:
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
     }
     return _dressed(traces, layout)
+
+
+def mechanism(rows: Sequence[tuple[str, Mechanism]]) -> Figure:
+    """Equal time, equal tokens and speed of every arm, beside each other."""
+    traces: list[Figure] = []
+    parts = (("equal time", BLUE, 0.22), ("equal tokens", GREEN, 0.0), ("by speed", ORANGE, -0.22))
+    for name, color, offset in parts:
+        effects = [{"equal time": m.equal_time, "equal tokens": m.equal_tokens, "by speed": m.speed}[name]
+                   for _, m in rows]  # fmt: skip
+        bars = [
+            Bar(arm, e.estimate or 0.0, e.low, e.high, "", ())
+            for (arm, _), e in zip(rows, effects, strict=True)
+        ]
+        traces.append({
+            "type": "scatter", "mode": "markers", "name": name, "x": [bar.estimate for bar in bars],
+            "y": [len(rows) - i + offset for i in range(len(rows))], "text": [_safe(bar.arm) for bar in bars],
+            "marker": {"color": color, "size": 8}, "hovertemplate": "%{text}: %{x:+.3g}<extra></extra>",
+            "error_x": {**_errors(bars), "thickness": 2, "width": 3, "color": color},
+        })  # fmt: skip
+    layout: Figure = {
+        "xaxis": {"title": {"text": "Δ training loss (nats)   ← better"}, "zerolinecolor": GREY},
+        "yaxis": {
+            "tickvals": [len(rows) - i for i in range(len(rows))],
+            "ticktext": [_safe(arm) for arm, _ in rows], "automargin": True, "showgrid": False,
+        },
+        "height": 130 + 46 * len(rows),
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+    }  # fmt: skip
+    return _dressed(traces, layout)
+
+
+def best_of_k(found: Findings) -> Figure:
+    """Expected best score of k trials, with its standard deviation as a band."""
+    traces: list[Figure] = []
+    for i, best in enumerate(found.best_of_k):
+        color, k = _color(i), list(best.k)
+        bounds = [[e + sign * sd for e, sd in zip(best.expected, best.sd, strict=True)] for sign in (1, -1)]
+        band = {"type": "scatter", "x": k, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip",
+                "showlegend": False, "legendgroup": best.name}  # fmt: skip
+        traces.append({**band, "y": bounds[0]})
+        traces.append({**band, "y": bounds[1], "fill": "tonexty", "fillcolor": _faint(color)})
+        traces.append({
+            "type": "scatter", "x": k, "y": list(best.expected), "mode": "lines+markers",
+            "name": _safe(best.name), "legendgroup": best.name,
+            "line": {"color": color, "width": 2.4}, "marker": {"size": 4},
+        })  # fmt: skip
+    unit = f" ({found.outcome.unit})" if found.outcome.unit else ""
+    layout: Figure = {
+        "xaxis": {"title": {"text": "trials k"}},
+        "yaxis": {"title": {"text": f"expected best {found.outcome.label}{unit}"}, "automargin": True},
+        "height": 400,
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+    }
+    return _dressed(traces, layout)
+
+
+def _faint(color: str) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
 
 
 def _color(index: int) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Findings
+from ablate.analysis.findings import ArmFindings, Findings, Mechanism
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import write_bytes
@@ -21,7 +22,11 @@ from ablate.report import figures, format_table, formats, negative, numbers, pap
 from ablate.report.latex import latex
 
 EXTENSIONS = {"latex": "tex", "markdown": "md", "csv": "csv", "html": "html"}
-IN_PAGE = ("curves", "speed")  # figures that the page draws with plotly; the others are tables there
+IN_PAGE = (
+    "curves",
+    "speed",
+    "best-of-k",
+)  # figures that the page draws with plotly; the others are tables there
 
 
 def write_pages(root: Path, found: Findings) -> Path:
@@ -66,6 +71,10 @@ def _figures(
         drawn["curves"] = figures.curves(found, read)
     if speeds:
         drawn["speed"] = figures.speed(found, speeds)
+    if _mechanisms(found):
+        drawn["mechanism"] = figures.mechanism([(arm.name, m) for arm, m in _mechanisms(found)])
+    if found.best_of_k:
+        drawn["best-of-k"] = figures.best_of_k(found)
     return drawn
 
 
@@ -80,6 +89,7 @@ def _context(found: Findings, problems: list[str], drawn: list[str]) -> dict[str
         "markdown_table": formats.markdown(table),
         "negatives": negative.negatives(found),
         "contrasts": [arm for arm in found.arms if arm.contrast],
+        "split_md": _mechanisms(found),
         "figures": drawn,
         "warnings": [*found.warnings, *problems],
         "places": tables.effect_places(found),
@@ -111,9 +121,11 @@ def _page_parts(found: Findings, drawn: Mapping[str, figures.Figure]) -> dict[st
     return {
         "answer": _coloured(found.answer),
         "axis": axis,
-        "scale": Markup(strips.scale(found, axis)),
+        "scale": Markup(strips.scale(axis)),
         "strips": [_strip(found, bar, axis) for bar in bars],
         "heat": series.heat(found),
+        "split": _split(found),
+        "terms": _terms(found),
         "others": others,
         "secondary_places": {m: _column_places(found, m) for m in others},
         "tally": _tally(found),
@@ -146,6 +158,40 @@ def _strip(found: Findings, bar: series.Bar, axis: strips.Axis) -> dict[str, Any
         "beyond": strips.beyond(bar, axis), "below": tables.below_margin(contrast),
         "number": numbered.index(bar.arm) + 1,
     }  # fmt: skip
+
+
+def _split(found: Findings) -> dict[str, Any] | None:
+    """The mechanism split of every arm that has one, on one axis."""
+    rows = [(arm, m) for arm, m in _mechanisms(found) if m.equal_time.estimate is not None]
+    if not rows:
+        return None
+    effects = [e for _, m in rows for e in (m.equal_time, m.equal_tokens, m.speed)]
+    ends = [v for e in effects for v in (e.estimate, e.low, e.high) if v is not None]
+    axis = strips.span(ends)
+    return {
+        "rows": [(arm, m, Markup(strips.split(m, axis))) for arm, m in rows],
+        "scale": Markup(strips.scale(axis)),
+        "places": numbers.decimals((e.se for e in effects), default=3),
+        "metric": rows[0][1].metric,
+    }
+
+
+def _mechanisms(found: Findings) -> list[tuple[ArmFindings, Mechanism]]:
+    return [(arm, arm.contrast.mechanism) for arm in found.arms if arm.contrast and arm.contrast.mechanism]
+
+
+def _terms(found: Findings) -> dict[str, Any] | None:
+    """The terms of a factorial model on one axis, the margin shaded."""
+    terms = found.interactions.terms if found.interactions else ()
+    if not terms:
+        return None
+    bars = [series.Bar(t.name, t.estimate, t.low, t.high, "", ()) for t in terms]
+    axis = replace(strips.axis(found, bars), near=None)
+    return {
+        "rows": [(t, Markup(strips.strip(found, bar, axis))) for t, bar in zip(terms, bars, strict=True)],
+        "scale": Markup(strips.scale(axis)),
+        "places": numbers.decimals(((t.high - t.low) / 4 for t in terms), default=2),
+    }
 
 
 def _column_places(found: Findings, metric: str) -> int:
@@ -239,6 +285,7 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
         loader=PackageLoader("ablate.report"), autoescape=html, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    env.globals["zip"] = zip
     env.filters |= {
         "number": numbers.number, "p": numbers.p_value, "quantity": numbers.quantity,
         "duration": numbers.duration, "label": names.label, "unit": names.unit, "percent": numbers.percent,

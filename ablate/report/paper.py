@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings
 from ablate.report import numbers
-from ablate.report.figures import BLUE, GREY, RED, SHOWN, SKY, VERDICTS, _color
+from ablate.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SHOWN, SKY, VERDICTS, _color
 from ablate.report.series import Bar, Curve, Heat, by_size, mean_curve
 from ablate.report.strips import near, ticks
 
@@ -48,6 +48,10 @@ def drawings(
         made["curves"] = lambda: curves(found, read)
     if speeds:
         made["speed"] = lambda: speed(found, speeds)
+    if any(c.mechanism for c in found.contrasts.values()):
+        made["mechanism"] = lambda: mechanism(found)
+    if found.best_of_k:
+        made["best-of-k"] = lambda: best_of_k(found)
     return made
 
 
@@ -173,6 +177,52 @@ def speed(found: Findings, points: Sequence[tuple[Bar, float]]) -> Figure:
             )
     axes.set_xlabel("change in tokens per second (%)")
     axes.set_ylabel(_delta(found))
+    figure.tight_layout()
+    return figure
+
+
+def mechanism(found: Findings) -> Figure:
+    """Effect on the training loss at equal time, at equal tokens, and what speed bought."""
+    rows = [(name, c.mechanism) for name, c in found.contrasts.items() if c.mechanism]
+    sizes = sorted(rows, key=lambda row: -abs(row[1].equal_time.estimate or 0.0))[:ROWS]
+    rows = [row for row in rows if row in sizes]
+    figure = Figure(figsize=(WIDTH, 0.7 + 0.36 * len(rows)))
+    axes = figure.add_axes((0.3, 0, 0.68, 1))
+    axes.axvline(0, color=GREY, lw=0.8)
+    parts = (
+        ("equal time", BLUE, "o", -0.25),
+        ("equal tokens", GREEN, "s", 0.0),
+        ("by speed", ORANGE, "D", 0.25),
+    )
+    for label, color, marker, offset in parts:
+        for y, (_, m) in enumerate(rows):
+            e = {"equal time": m.equal_time, "equal tokens": m.equal_tokens, "by speed": m.speed}[label]
+            if e.low is not None and e.high is not None:
+                axes.plot([e.low, e.high], [y + offset] * 2, color=color, lw=1.3)
+            if e.estimate is not None:
+                name = label if y == 0 else "_nolegend_"
+                axes.plot([e.estimate], [y + offset], marker, color=color, ms=3.6, label=name)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("Δ training loss (nats), lower is better")
+    figure.legend(loc="lower center", bbox_to_anchor=(0.64, 1.0), ncols=3)
+    return figure
+
+
+def best_of_k(found: Findings) -> Figure:
+    """Expected best score of k trials, with its standard deviation as a band."""
+    figure = Figure(figsize=(WIDTH / 2, 2.4))
+    axes = figure.subplots()
+    for i, best in enumerate(found.best_of_k):
+        low, high = (
+            [e + sign * sd for e, sd in zip(best.expected, best.sd, strict=True)] for sign in (-1, 1)
+        )
+        axes.fill_between(best.k, low, high, color=_color(i), alpha=0.18, lw=0)
+        axes.plot(best.k, best.expected, color=_color(i), lw=1.4, label=best.name)
+    axes.set_xlabel("trials k")
+    axes.set_ylabel(f"expected best {found.outcome.label}")
+    axes.legend()
     figure.tight_layout()
     return figure
 

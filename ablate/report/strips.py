@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ablate.analysis.findings import Findings
+from ablate.analysis.findings import Findings, Mechanism
 from ablate.report.numbers import MINUS
 from ablate.report.series import Bar
 
@@ -93,7 +93,7 @@ def beyond(bar: Bar, on: Axis) -> str:
     return "beyond-right" if bar.estimate > 0 else "beyond-left"
 
 
-def scale(found: Findings, on: Axis) -> str:
+def scale(on: Axis) -> str:
     """The numbers above the strips, for both views."""
     views = [("all", ticks(on.low, on.high))]
     if on.near:
@@ -113,8 +113,34 @@ def _ground(found: Findings, on: Axis) -> Iterable[str]:
     if margin:
         width = 200 * margin / (on.high - on.low)
         yield f'<rect class="margin" x="{on.at(-margin)}" y="-6" width="{width:.3f}%" height="46"/>'
-    yield f'<line class="zero" x1="{on.at(0)}" x2="{on.at(0)}" y1="-6" y2="40"/>'
+    yield _zero(on)
+
+
+def _zero(on: Axis) -> str:
+    return f'<line class="zero" x1="{on.at(0)}" x2="{on.at(0)}" y1="-6" y2="40"/>'
 
 
 def _line(x1: str, x2: str, kind: str) -> str:
     return f'<line class="{kind}" x1="{x1}" x2="{x2}" y1="{CENTRE}" y2="{CENTRE}"/>'
+
+
+def span(values: Sequence[float]) -> Axis:
+    """An axis for other quantities than the outcome: all values and zero, with some air."""
+    low, high = min(0.0, *values), max(0.0, *values)
+    air = 0.06 * (high - low) or 1.0
+    return Axis(low - air, high + air)
+
+
+def split(found: Mechanism, on: Axis) -> str:
+    """The three parts of a mechanism split above each other: equal time, equal tokens, by speed."""
+    parts = [_zero(on)]
+    for y, kind, e in (
+        (5, "time", found.equal_time), (18, "tokens", found.equal_tokens), (31, "speed", found.speed),
+    ):  # fmt: skip
+        if e.low is not None and e.high is not None:
+            parts.append(
+                f'<line class="interval {kind}" x1="{on.at(e.low)}" x2="{on.at(e.high)}" y1="{y}" y2="{y}"/>'
+            )
+        if e.estimate is not None:
+            parts.append(f'<circle class="{kind}" cx="{on.at(e.estimate)}" cy="{y}" r="4"/>')
+    return f'<svg aria-hidden="true">{"".join(parts)}</svg>'

@@ -113,7 +113,7 @@
 
   all(".tools").forEach((bar) => {
     const name = bar.dataset.for;
-    const table = name === "ablation" ? document.querySelector("table.ablation") : $(name);
+    const table = name === "ablation" ? document.querySelector("table.ablation") : name === "interactions" ? $("interactions-table") : $(name);
     if (name === "forest" && table && Number(table.style.getPropertyValue("--zoom")) > 1) {
       choice(bar, [["whole range", () => table.classList.remove("near")], ["near the margin", () => table.classList.add("near")]]);
     }

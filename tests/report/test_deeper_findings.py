@@ -1,0 +1,130 @@
+"""What a study may carry besides verdicts is on the page, in Markdown and in the figures once it is there."""
+
+from dataclasses import replace
+
+import plotly.graph_objects as go
+import pytest
+
+from ablate.analysis import analyze
+from ablate.analysis.findings import (
+    BestOfK,
+    Check,
+    Curvature,
+    Importance,
+    Interactions,
+    Mechanism,
+    Nested,
+    Pairing,
+    TaskEffect,
+    Term,
+    Unpaired,
+)  # fmt: skip
+from ablate.analysis.paired import effect
+from ablate.report import figures
+from ablate.report.pages import write_pages
+
+from ..analysis import synthetic
+
+TASK = synthetic.TASKS[0]
+
+
+def shift(*values):
+    return effect("pretrain/loss", dict(enumerate(values)), dict.fromkeys(range(len(values)), 0.0))
+
+
+MECHANISM = Mechanism(
+    metric="pretrain/loss", seconds=88.0, tokens=1.0e6, tokens_ratio=1.25,
+    equal_time=shift(-0.11, -0.12, -0.10), equal_tokens=shift(-0.02, -0.03, -0.01),
+    speed=shift(-0.09, -0.09, -0.09001), note="the arm read more",
+)  # fmt: skip
+
+
+def deeper(found):
+    """The findings with everything that a study may carry."""
+    arms = []
+    for arm in found.arms:
+        contrast = arm.contrast and replace(
+            arm.contrast,
+            mechanism=MECHANISM,
+            checks=(
+                Check("divergence", "ruled out", "no trial diverged"),
+                Check("tuning", "not ruled out", "one rate"),
+            ),
+            tasks={TASK: TaskEffect(TASK, "accuracy", "seed x item", 5, 800, 2, -1.5, -2.9, -0.1)},
+            nested={TASK: Nested(TASK, 5, 2, 0.4, 0.6, 0.31)},
+            unpaired=Unpaired((5, 5), -1.2, -3.0, 0.6, p=0.2, dunnett_p=0.3),
+            post_hoc=True,
+        )
+        arms.append(replace(arm, contrast=contrast, curvature=Curvature(0.21, True, 5)))
+    terms = (
+        Term("norm", ("model.norm",), ("rmsnorm",), 0.4, 0.1, 0.7, 0.01, 0.02, ("lr × depth",)),
+        Term(
+            "norm × position",
+            ("model.norm", "model.position"),
+            ("rmsnorm", "rope"),
+            -0.8,
+            -1.2,
+            -0.4,
+            0.001,
+            0.002,
+        ),
+    )
+    return replace(
+        found, arms=tuple(arms), pairing=Pairing(0.87, 3, 0.2),
+        interactions=Interactions("mixedlm", "y ~ norm * position", 20, 14.0, terms, aliased=("norm = lr × depth",)),
+        importance=(Importance("train.lr", 0.62, "PED-ANOVA"), Importance("train.batch", 0.11, "PED-ANOVA")),
+        best_of_k=(BestOfK("search", 12, (1, 2, 5, 12), (61.0, 63.0, 65.0, 66.0), (2.0, 1.5, 0.8, 0.0)),),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found():
+    frozen = synthetic.study()
+    return deeper(analyze(frozen, synthetic.records(frozen)))
+
+
+@pytest.fixture(scope="module")
+def page(found, tmp_path_factory):
+    root = tmp_path_factory.mktemp("deeper")
+    frozen = synthetic.study()
+    synthetic.write(root, frozen, synthetic.records(frozen))
+    return write_pages(root, found)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("equal time", "equal tokens", "by speed", "× 1.25", "the arm read more"),
+        ("norm × position", "lr × depth", "y ~ norm * position", "cannot tell apart"),
+        ("train.lr", "62.0 %", "PED-ANOVA"),
+        ("ruled out", "no trial diverged", "not ruled out"),
+        ("seed x item", "new seeds and new examples", "31 %"),
+        ("Dunnett", "still falling", "declared after data had arrived", "correlate by 0.87"),
+    ],
+)  # fmt: skip
+def test_the_page_says(page, words):
+    text = page.read_text()
+    assert all(word in text for word in words)
+
+
+def test_the_markdown_carries_the_same(page):
+    text = (page.parent / "report.md").read_text()
+    for word in ("Mechanism split", "× 1.25", "norm × position", "`train.lr` | 62.0 %", "k = 5: 65"):
+        assert word in text
+
+
+def test_parts_of_the_split_add_up_as_they_are_shown(found):
+    traces = {trace["name"]: trace["x"] for trace in figures.mechanism([("a", MECHANISM)])["data"]}
+    assert traces["equal time"][0] == pytest.approx(
+        traces["equal tokens"][0] + traces["by speed"][0], abs=1e-5
+    )
+
+
+def test_plotly_knows_every_word_of_these_figures(found):
+    for figure in (figures.mechanism([("a", MECHANISM)]), figures.best_of_k(found)):
+        assert go.Figure(figure).data
+
+
+def test_the_figures_are_drawn_for_papers_too(page):
+    for name in ("mechanism", "best-of-k"):
+        assert (page.parent / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
