@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,18 @@ from ablate.analysis.findings import ArmFindings, Findings, Mechanism
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import write_bytes
-from ablate.report import figures, format_table, formats, negative, numbers, paper, series, strips, tables
+from ablate.report import (
+    behind,
+    figures,
+    format_table,
+    formats,
+    negative,
+    numbers,
+    paper,
+    series,
+    strips,
+    tables,
+)
 from ablate.report.latex import latex
 
 EXTENSIONS = {"latex": "tex", "markdown": "md", "csv": "csv", "html": "html"}
@@ -43,6 +54,9 @@ def write_pages(root: Path, found: Findings) -> Path:
     trials = {arm.name: [t.id for t in arm.trials] for arm in found.arms}
     write_json(folder / "tables" / "ablation.trials.json", trials)
     _write_figures(folder / "figures", drawn)
+    for name, rows in _behind(found, *shown).items():
+        if name in drawn:
+            write_text(folder / "figures" / f"{name}.csv", behind.csv_text(rows))
     for name, content in paper.render(paper.drawings(found, *shown)):
         write_bytes(folder / "figures" / name, content)
     write_text(folder / "report.md", _render("report.md.j2", context))
@@ -76,6 +90,21 @@ def _figures(
     if found.best_of_k:
         drawn["best-of-k"] = figures.best_of_k(found)
     return drawn
+
+
+def _behind(
+    found: Findings, bars: list[series.Bar], by_task: series.Heat | None, read: list[series.Curve],
+    speeds: list[tuple[series.Bar, float]],
+) -> dict[str, Iterable[behind.Row]]:  # fmt: skip
+    """name → the rows behind the figure."""
+    return {
+        "forest": behind.forest(bars, found.blocks),
+        "tasks": behind.tasks(by_task) if by_task else (),
+        "curves": behind.curves(read),
+        "speed": behind.speed(speeds),
+        "mechanism": behind.mechanism([(arm.name, m) for arm, m in _mechanisms(found)]),
+        "best-of-k": behind.best_of_k(found),
+    }
 
 
 def _context(found: Findings, problems: list[str], drawn: list[str]) -> dict[str, Any]:

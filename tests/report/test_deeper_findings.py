@@ -1,5 +1,6 @@
 """What a study may carry besides verdicts is on the page, in Markdown and in the figures once it is there."""
 
+import csv
 from dataclasses import replace
 
 import plotly.graph_objects as go
@@ -128,3 +129,19 @@ def test_plotly_knows_every_word_of_these_figures(found):
 def test_the_figures_are_drawn_for_papers_too(page):
     for name in ("mechanism", "best-of-k"):
         assert (page.parent / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_every_figure_lies_beside_the_numbers_it_shows(page, found):
+    folder = page.parent / "figures"
+    drawn = {path.stem for path in folder.glob("*.pdf")}
+    assert drawn == {"forest", "tasks", "curves", "speed", "mechanism", "best-of-k"}
+    rows = {name: list(csv.DictReader((folder / f"{name}.csv").open())) for name in drawn}
+    for row in rows["forest"]:
+        effect = found.contrasts[row["arm"]].effect
+        assert float(row["estimate"]) == effect.estimate
+        differences = [float(row[f"difference {i + 1}"]) for i in range(effect.n)]
+        assert differences == list(effect.differences.values())
+    assert {(row["part"], float(row["estimate"])) for row in rows["mechanism"]} >= {
+        ("equal time", MECHANISM.equal_time.estimate)
+    }
+    assert len({(row["arm"], row["block"]) for row in rows["curves"]}) == 20

@@ -1,0 +1,77 @@
+"""The numbers behind every figure, as tidy tables: one line per thing that is drawn."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from ablate.analysis.findings import Findings, Mechanism
+from ablate.report.series import Bar, Curve, Heat
+
+Row = dict[str, Any]
+
+
+def csv_text(rows: Iterable[Row]) -> str:
+    """A CSV with the columns of its first row."""
+    found = list(rows)
+    out = io.StringIO()
+    if found:
+        writer = csv.DictWriter(out, list(found[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
+    return out.getvalue()
+
+
+def forest(bars: Sequence[Bar], blocks: int) -> Iterator[Row]:
+    """An arm's effect with its interval, and the difference in each block it has."""
+    for bar in bars:
+        points = dict(enumerate(bar.points))
+        yield {
+            "arm": bar.arm, "estimate": bar.estimate, "low": bar.low, "high": bar.high,
+            "verdict": bar.verdict,
+            **{f"difference {i + 1}": points.get(i) for i in range(blocks)},
+        }  # fmt: skip
+
+
+def tasks(heat: Heat) -> Iterator[Row]:
+    """An arm's effect on a task."""
+    for arm, tiles in heat.rows:
+        for metric, tile in zip(heat.metrics, tiles, strict=True):
+            e = tile.effect
+            if e is not None:
+                yield {"arm": arm.name, "metric": metric, "estimate": e.estimate, "low": e.low,
+                       "high": e.high, "n": e.n}  # fmt: skip
+
+
+def curves(read: Sequence[Curve]) -> Iterator[Row]:
+    """A point of a trial's curve, as it is drawn: a mean over a bin of steps."""
+    for curve in read:
+        for seconds, tokens, loss in zip(curve.seconds, curve.tokens, curve.loss, strict=True):
+            yield {"arm": curve.arm, "block": curve.block, "seconds": seconds, "tokens": tokens, "loss": loss}
+
+
+def speed(points: Sequence[tuple[Bar, float]]) -> Iterator[Row]:
+    """An arm's change in tokens per second, as a share, and its effect."""
+    for bar, share in points:
+        yield {"arm": bar.arm, "speed": share, "estimate": bar.estimate, "low": bar.low, "high": bar.high,
+               "verdict": bar.verdict}  # fmt: skip
+
+
+def mechanism(rows: Sequence[tuple[str, Mechanism]]) -> Iterator[Row]:
+    """A part of an arm's mechanism split."""
+    for arm, m in rows:
+        for part, e in (
+            ("equal time", m.equal_time),
+            ("equal tokens", m.equal_tokens),
+            ("by speed", m.speed),
+        ):
+            yield {"arm": arm, "part": part, "estimate": e.estimate, "low": e.low, "high": e.high, "n": e.n}
+
+
+def best_of_k(found: Findings) -> Iterator[Row]:
+    """The expected best of k trials."""
+    for best in found.best_of_k:
+        for k, expected, sd in zip(best.k, best.expected, best.sd, strict=True):
+            yield {"search": best.name, "k": k, "expected": expected, "sd": sd}
