@@ -10,7 +10,7 @@ ARGUMENTS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # two of playwright at once refuse each other
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install '.[dev]')")
     executable = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -12,13 +12,14 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 sys.path += [str(Path(__file__).parent.parent / name) for name in ("dashboards", "tracking")]
-from live_browser import Watched, browser_or_skip, watched  # noqa: E402
 from runfolders import finish, log_live, make_study  # noqa: E402
 from standin import working  # noqa: E402
 from trials import KEY, environment, no_file_holds_the_key  # noqa: E402
 
 from ablate.dashboards.page import write_page  # noqa: E402
 from ablate.dashboards.server import serving  # noqa: E402
+
+from .live_browser import Watched, browser_or_skip, watched  # noqa: E402
 
 
 @pytest.fixture(scope="module")
