@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ablate.budget import Budget, Spent
 from ablate.records import FrozenStudy, StudyPaths, TrialPaths, read_json, read_study, settled
 from ablate.records.store import RecordError
-from ablate.scheduling.lock import holder
+from ablate.scheduling.lock import Holder, holder
 
 WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
 SILENT = 120.0  # seconds without a heartbeat after which another machine's trial is taken for dead
@@ -68,27 +68,24 @@ class StudyStatus:
 
     def to_dict(self) -> dict[str, Any]:
         keys = ("seconds", "occupied", "steps", "tokens", "flops")
+        # Not `asdict`: it copies deeply, which takes longer than reading 10,000 records.
         return {
-            **{k: v for k, v in asdict(self).items() if k != "trials"},
+            **vars(self),
             "root": str(self.root),
             "counts": self.counts,
             "spent": {k: self.spent(k) for k in keys},
-            "trials": [asdict(t) for t in self.trials],
+            "trials": [vars(t) for t in self.trials],
         }
 
 
 def status(root: Path) -> StudyStatus:
     """Read a run folder. Raises RecordError when it holds no study."""
     frozen, paths = read_study(root), StudyPaths(root)
-    owner = holder(paths.lock)
-    alive = owner.alive() if owner else False
-    coordinator = (
-        {"host": owner.host, "pid": owner.pid, "alive": alive} if owner and alive is not False else None
-    )
+    coordinator = _coordinator(paths)
     # Imported runs say nothing of their budget.
     budgets = {arm.name: Budget(**arm.budget) if arm.budget else Budget("steps", 0) for arm in frozen.arms}
     trials = [
-        _trial(paths.trial(trial), trial, arm, block, budgets[arm], frozen)
+        _trial(paths.trial(trial), trial, arm, block, budgets[arm], frozen, coordinator is not None)
         for trial, (arm, block) in frozen.trials.items()
     ]
     eta = _eta(trials, budgets, int(frozen.run.get("workers") or 0))
@@ -99,49 +96,75 @@ def status(root: Path) -> StudyStatus:
     )  # fmt: skip
 
 
+def _coordinator(paths: StudyPaths) -> dict[str, Any] | None:
+    """Who runs the study: asked of this machine, else judged by the lock file, which its holder touches."""
+    owner = holder(paths.lock)
+    alive = owner.alive() if owner else False
+    if owner is None or alive is False:
+        return None
+    silent = time.time() - paths.lock.stat().st_mtime
+    if alive is None and silent > SILENT:
+        return None
+    return {"host": owner.host, "pid": owner.pid, "alive": alive}
+
+
 def _trial(
-    paths: TrialPaths, trial: str, arm: str, block: int, budget: Budget, frozen: FrozenStudy
-) -> TrialStatus:  # fmt: skip
-    tried = len(_read(paths.attempts).get("attempts", ()))
-    beat = _read(paths.progress)
-    if _runs(paths, beat):
+    paths: TrialPaths,
+    trial: str,
+    arm: str,
+    block: int,
+    budget: Budget,
+    frozen: FrozenStudy,
+    watched: bool,
+) -> TrialStatus:
+    owner = holder(paths.lock) if _size(paths.lock) else None  # an ended trial leaves an empty lock
+    record = _read(paths.record) if owner is None or not owner.alive() else {}
+    beat = _read(paths.progress) if owner is not None or "state" not in record else {}
+    tried = [] if "state" in record else _read(paths.attempts).get("attempts", [])
+    if owner is not None and _runs(owner, beat):
         return TrialStatus(
             trial, arm, block, RUNNING, phase=beat.get("phase", "starting"),
             progress=beat.get("progress") or 0.0,
             loss=beat.get("loss"), tokens_per_second=beat.get("tokens_per_second"),
-            eta_seconds=beat.get("eta_seconds"), spent=beat.get("spent") or {}, attempts=tried,
+            eta_seconds=beat.get("eta_seconds"), spent=beat.get("spent") or {}, attempts=len(tried),
         )  # fmt: skip
-    record = _read(paths.record)
     if "state" in record:
         return TrialStatus(
             trial, arm, block, record["state"], record.get("reason", ""), progress=1.0,
             outcome=_number(record.get("metrics", {}).get(frozen.outcome["metric"])),
             tokens_per_second=record.get("metrics", {}).get("throughput/tokens_per_second"),
             loss=_number(record.get("metrics", {}).get("pretrain/loss")),
-            spent=record.get("spent") or {}, attempts=max(tried, len(record.get("attempts", ()))),
+            spent=record.get("spent") or {}, attempts=len(record.get("attempts", ())),
             sync=str(record.get("tracking", {}).get("sync") or ""),
         )  # fmt: skip
     if not tried and not beat:
         return TrialStatus(trial, arm, block, WAITING)
+    if watched and tried and tried[-1].get("ended") is None:
+        phase = "queued" if paths.placement.exists() else "starting"
+        return TrialStatus(trial, arm, block, RUNNING, phase=phase, attempts=len(tried))
     spent = beat.get("spent") or {}
     used = budget.progress(
         Spent(**{k: v for k, v in spent.items() if k in Spent.__annotations__}), frozen.charge
     )
     return TrialStatus(
         trial, arm, block, PAUSED, "resumes from its checkpoint on the next run", progress=used,
-        spent=spent, attempts=tried,
+        spent=spent, attempts=len(tried),
     )  # fmt: skip
 
 
-def _runs(paths: TrialPaths, beat: dict[str, Any]) -> bool:
+def _runs(owner: Holder, beat: dict[str, Any]) -> bool:
     """Whether a process is at work on the trial: asked of this machine, else judged by its heartbeat."""
-    owner = holder(paths.lock)
-    if owner is None:
-        return False
     alive = owner.alive()
     if alive is None:
         return time.time() - float(beat.get("updated") or 0.0) < SILENT
     return alive
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _eta(trials: list[TrialStatus], budgets: dict[str, Budget], workers: int) -> float | None:
