@@ -174,7 +174,7 @@ def main() -> None:
     given = parser.parse_args()
     runs: dict[str, Any] = {
         "status": lambda: status(given.trials or 10_000),
-        "overhead": lambda: overhead(given.trials or 500, given.storage),
+        "overhead": lambda: overhead(given.trials or 1_000, given.storage),
         "ray": lambda: ray(given.trials or 200),
     }
     print(runs[given.what]())
