@@ -375,6 +375,32 @@ def data_stats(
     _json(made) if form is Shape.json else _show(render(made), width=160)
 
 
+@data_app.command("inspect")
+def data_inspect(
+    what: Annotated[
+        str, typer.Argument(metavar="RECIPE|STUDY", help="a preset, a recipe file or a study file")
+    ],
+    runs: Runs = RUNS,
+    page: Annotated[
+        Path | None, typer.Option(help="also write a self-contained page, with all examples")
+    ] = None,
+    form: Format = Shape.text,
+) -> None:
+    """What became of the text: counts per stage, examples, lengths, packing, overlaps; prepares it if need be."""
+    from ablate.data import inspection_views
+    from ablate.scheduling.steps import inspect_data
+
+    found = inspect_data(what, runs)
+    if page is not None:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(inspection_views.page(found, Path(what).stem), encoding="utf-8")
+        print(f"wrote {page}", file=sys.stderr)
+    if form is Shape.json:
+        _json([one.to_dict() for one in found])
+    else:
+        _show(inspection_views.terminal(found), width=180)
+
+
 @app.command()
 def pretrain(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a preset or a recipe file")],

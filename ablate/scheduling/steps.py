@@ -17,6 +17,7 @@ from ablate.scheduling.run import FAILED, INTERRUPTED, OK, check_disk, coordinat
 
 if TYPE_CHECKING:
     from ablate.data import DataConfig, Mapper
+    from ablate.data.inspection import Inspection
     from ablate.recipe import Recipe
     from ablate.study import Study
 
@@ -67,6 +68,31 @@ def prepare_all(configs: Sequence[DataConfig], runs: Path, mapper: Mapper) -> li
         data = prepare(config, StudyPaths(runs / "any").data, mapper=mapper)
         made.append({"path": str(data.path), **data.manifest})
     return made
+
+
+def inspect_data(what: str, runs: Path) -> list[Inspection]:
+    """What became of the text of a recipe, or of every data level of a study. Raises DataError."""
+    from ablate.data import check
+    from ablate.data.inspection import inspect
+
+    named = _named_data_of(what)
+    problems = [problem for config, _ in named for problem in check(config)]
+    if problems:
+        raise RefusedError("\n".join(dict.fromkeys(problems)))
+    return [inspect(config, StudyPaths(runs / "any").data, ", ".join(names)) for config, names in named]
+
+
+def _named_data_of(what: str) -> list[tuple[DataConfig, list[str]]]:
+    """The distinct data configs of a study with the arms that read them, or that of one recipe."""
+    if not (Path(what).is_file() and _is_study(Path(what))):
+        return [(find_recipe(what).data, [Path(what).stem])]
+    from ablate.design import arms
+    from ablate.study import Study
+
+    found: dict[DataConfig, list[str]] = {}
+    for arm in arms(Study.load(what)):
+        found.setdefault(arm.recipe.data, []).append(arm.name)
+    return list(found.items())
 
 
 def data_stats(what: str, runs: Path) -> list[dict[str, Any]]:

@@ -66,22 +66,23 @@ class Decontaminate(Stage):
     def name(self) -> str:
         return "decontaminate"
 
-    def _sets(self) -> list[TextSet]:
+    def sets(self) -> list[TextSet]:
+        """The evaluation texts that are looked for. Raises DataError when there are none."""
         return text_sets(self.tasks, self.files, self.splits)
 
     def problems(self) -> list[str]:
         try:
-            self._sets()
+            self.sets()
         except DataError as error:
             return [str(error)]
         return []
 
     def fingerprint(self) -> dict[str, Any]:
-        return {**self.model_dump(), "sets": [found.fingerprint() for found in self._sets()]}
+        return {**self.model_dump(), "sets": [found.fingerprint() for found in self.sets()]}
 
     def combine(self, partials: Iterable[Any], scratch: Path) -> Index:
         """The index of the evaluation texts; the corpus is not needed for it."""
-        sets = self._sets()
+        sets = self.sets()
         keys, owners = [], []
         sizes: list[int] = []
         short: list[int] = []

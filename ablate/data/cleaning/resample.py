@@ -108,9 +108,14 @@ class Dsir(Stage):
         return Scanned(counts, sample.documents())
 
     def combine(self, partials: Iterable[Scanned], scratch: Path) -> Weights:
-        partials = list(partials)
-        corpus = sum((partial.counts for partial in partials), np.zeros(self.buckets, np.int64))
-        sample = lowest((partial.sample for partial in partials), self.excerpt)
+        corpus = np.zeros(self.buckets, np.int64)
+
+        def counted() -> Iterator[list[Document]]:  # one partial in memory at a time
+            for partial in partials:
+                np.add(corpus, partial.counts, out=corpus)
+                yield partial.sample
+
+        sample = lowest(counted(), self.excerpt)
         target = self.counts(
             Document(str(i), text) for i, text in enumerate(files.read(self._files(), self.column))
         )
