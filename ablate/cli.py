@@ -381,12 +381,10 @@ def data_inspect(
         str, typer.Argument(metavar="RECIPE|STUDY", help="a preset, a recipe file or a study file")
     ],
     runs: Runs = RUNS,
-    page: Annotated[
-        Path | None, typer.Option(help="also write a self-contained page, with all examples")
-    ] = None,
+    page: Annotated[Path | None, typer.Option(help="also write a page, with all examples")] = None,
     form: Format = Shape.text,
 ) -> None:
-    """What became of the text: counts per stage, examples, lengths, packing, overlaps; prepares it if need be."""
+    """What became of the text: counts per stage, examples, lengths, packing, overlaps."""
     from ablate.data import inspection_views
     from ablate.scheduling.steps import inspect_data
 

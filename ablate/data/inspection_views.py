@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ablate.data.inspection import Inspection, Step
@@ -15,21 +15,23 @@ SHOWN = 3  # examples dropped per stage in a terminal; the page has all
 
 
 def share(part: float, whole: float) -> str:
-    """A share in percent, with a digit more where it is small; none of nothing is nothing."""
+    """A share in percent, with more digits near none and near all; a share of nothing is a dash."""
     if not whole:
         return "–"
     percent = 100 * part / whole
-    return f"{percent:.0f} %" if percent >= 10 or part == 0 else f"{percent:.2g} %"
+    if part in (0, whole) or 10 <= percent <= 99:
+        return f"{percent:.0f} %"
+    return f"{percent:.2g} %" if percent < 10 else f"{min(percent, 99.99):.4g} %"
 
 
 def reasons(step: Step) -> str:
     """Why documents were dropped, commonest first."""
-    return ", ".join(f"{count:,} {why}" for why, count in sorted(step.why.items(), key=lambda i: -i[1]))
+    return "; ".join(f"{why}: {count:,}" for why, count in sorted(step.why.items(), key=lambda i: -i[1]))
 
 
 def told(step: Step) -> str:
     """What else a stage says of itself."""
-    return ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in step.told.items())
+    return "; ".join(f"{key.replace('_', ' ')}: {_number(value)}" for key, value in step.told.items())
 
 
 def _number(value: Any) -> str:
@@ -38,10 +40,10 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def bars(counts: dict[Any, int]) -> list[tuple[str, int, float]]:
+def bars(counts: Mapping[Any, int]) -> list[tuple[str, int, float]]:
     """(label, count, share of the largest) of a histogram."""
     most = max(counts.values(), default=1)
-    return [(str(label), count, count / most) for label, count in counts.items()]
+    return [(f"{key:,}" if isinstance(key, int) else key, n, n / most) for key, n in counts.items()]
 
 
 def one_line(text: str, characters: int) -> str:
@@ -65,9 +67,10 @@ def terminal(found: Sequence[Inspection]) -> RenderableType:
 
 def _table(title: str, *columns: str, left: Sequence[int] = (0,)) -> Any:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i in left else "right")
     return table
@@ -79,8 +82,8 @@ def _compared(found: Sequence[Inspection]) -> RenderableType:
         read = one.steps[0].documents_in
         overlapping = sum(overlap.touched for overlap in one.overlaps)
         table.add_row(
-            one.name, f"{read:,}", f"{one.documents:,}", share(one.documents, read), f"{one.tokens:,}",
-            f"{one.rows:,}", f"{overlapping:,}" if one.overlaps else "not looked for",
+            _plain(one.name), f"{read:,}", f"{one.documents:,}", share(one.documents, read),
+            f"{one.tokens:,}", f"{one.rows:,}", f"{overlapping:,}" if one.overlaps else "not looked for",
         )  # fmt: skip
     return table
 
@@ -105,7 +108,7 @@ def _sections(one: Inspection) -> list[RenderableType]:
     blocks += _examples(one)
     lengths = _table("Documents by length", "tokens from", "documents", "", left=(2,))
     for label, count, part in bars(one.lengths):
-        lengths.add_row(f"{int(label):,}", f"{count:,}", "█" * round(BAR * part) or "▏")
+        lengths.add_row(label, f"{count:,}", "█" * round(BAR * part) or "▏")
     return [*blocks, lengths, escape(packing(one)), *(f"! {escape(line)}" for line in one.warnings), ""]
 
 
@@ -124,7 +127,7 @@ def _overlap_table(one: Inspection) -> RenderableType:
     )
     for line in one.overlaps:
         table.add_row(
-            line.name, f"{line.examples:,}", f"{line.touched:,}", share(line.touched, line.examples),
+            _plain(line.name), f"{line.examples:,}", f"{line.touched:,}", share(line.touched, line.examples),
             f"{line.documents:,}", f"{line.too_short:,}",
         )  # fmt: skip
     return table
@@ -134,7 +137,7 @@ def _examples(one: Inspection) -> list[RenderableType]:
     table = _table("Dropped, for example", "stage", "why", "document", left=(0, 1, 2))
     for report in one.reports:
         for example in report["dropped_examples"][:SHOWN]:
-            table.add_row(report["stage"], example["reason"], _plain(one_line(example["text"], 110)))
+            table.add_row(report["stage"], _plain(example["reason"]), _plain(one_line(example["text"], 110)))
     return [table] if table.row_count else []
 
 

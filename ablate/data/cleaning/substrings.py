@@ -27,8 +27,9 @@ class ExactSubstrings(Stage):
 
     Passages are compared byte for byte where words begin and where they end: whole words go, and no repeated
     run of words of `length` bytes escapes. Where no blanks part words, only the ends of lines are compared.
-    Of all copies the one stays whose document's id hashes lowest, of copies in one document the first. Sorted
-    runs on disk take the place of a suffix array: 42 bytes a word there, some hundred MB in memory.
+    Of all copies the one stays whose document's id hashes lowest, of copies in one document the first; a
+    document that is left with fewer than `length` bytes goes. Sorted runs on disk take the place of a suffix
+    array: 42 bytes a word there, some hundred MB in memory.
     """
 
     kind: Literal["exact-substrings"] = "exact-substrings"
@@ -114,7 +115,7 @@ class ExactSubstrings(Stage):
                     continue
                 removed = len(document.text) - len(text)
                 details["characters_cut"] = details.get("characters_cut", 0) + removed
-                if text.strip():
+                if len(text.encode(errors="replace")) >= self.length:
                     yield report.keep(document._replace(text=text.strip()), document)
                 else:
                     report.drop(document, "repeated passages only")
@@ -134,9 +135,10 @@ class ExactSubstrings(Stage):
         # The copy that stays is not cut into by one that begins inside it.
         start = np.where(own, np.maximum(at, keeper["at"].astype(np.int64) + self.length), at)
         cut = ~own | (at != keeper["at"])
-        for index in np.unique(windows.document[known][cut]):
-            mine = cut & (windows.document[known] == index)
-            texts[index] = _without(texts[index], start[mine], at[mine] + self.length)
+        document, start, at = windows.document[known][cut], start[cut], at[cut]
+        numbers, firsts = np.unique(document, return_index=True)  # documents ascend
+        for number, a, b in zip(numbers, firsts, [*firsts[1:], len(document)], strict=True):
+            texts[number] = _without(texts[number], start[a:b], at[a:b] + self.length)
         return texts
 
 

@@ -64,13 +64,16 @@ def test_what_stays_are_whole_words_in_their_order(texts: list[str]) -> None:
 def test_a_passage_is_cut_from_the_copy_and_its_length_counted() -> None:
     passage = "the harbour lay empty that morning and nobody on the quay could say when the boats had gone"
     documents = [
-        Document("a", f"It began thus: {passage} before anyone woke."),
-        Document("b", f"He wrote down {passage} and then went home."),
+        Document("a", f"It all began thus, as far as I recall it now: {passage} before anyone woke."),
+        Document("b", f"He slowly wrote down, word by word, what he saw: {passage} and then went home."),
     ]
     kept, report = cleaned(ExactSubstrings(length=50), documents)
     first, copy = sorted(kept, key=lambda document: rank(document.id))
     assert first in documents
-    assert copy.text in ("It began thus: before anyone woke.", "He wrote down and then went home.")
+    assert copy.text in (
+        "It all began thus, as far as I recall it now: before anyone woke.",
+        "He slowly wrote down, word by word, what he saw: and then went home.",
+    )
     assert report.changed == 1
     assert report.details == {"characters_cut": len(passage) + 1}
     assert report.facts["windows_repeated"] == sum(
@@ -95,7 +98,16 @@ def test_copies_of_a_document_vanish_whole() -> None:
 
 def test_letters_of_several_bytes_are_never_broken() -> None:
     passage = "größere Häuser müssen öfter über längere Zeit gelüftet werden, sagen übrigens die Ärzte"
-    documents = [Document(str(i), f"{i}é {passage} é{i}") for i in range(3)]
-    kept, _ = cleaned(ExactSubstrings(length=50), documents)
+    documents = [Document(str(i), f"{i}é {passage} é{i} {f'Grüße{i} ' * 6}") for i in range(3)]
+    kept, report = cleaned(ExactSubstrings(length=50), documents)
     assert all("\ufffd" not in document.text for document in kept)
-    assert sorted(len(document.text) for document in kept)[:2] == [5, 5]
+    assert report.changed == 2
+    assert sorted(document.text.split()[:3] for document in kept)[0][1] == "é0" or documents[0] in kept
+
+
+def test_a_document_left_with_scraps_goes() -> None:
+    passage = "the harbour lay empty that morning and nobody on the quay could say when the boats had gone"
+    documents = [Document(str(i), f"{i} {passage} {i}") for i in range(3)]
+    kept, report = cleaned(ExactSubstrings(length=50), documents)
+    assert kept == [min(documents, key=lambda document: rank(document.id))]
+    assert report.dropped == {"repeated passages only": 2}
