@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -59,7 +60,8 @@ def _require_column(path: Path, column: str) -> None:
     import pyarrow.parquet
 
     try:
-        names = pyarrow.parquet.read_schema(path).names
+        schema = pyarrow.parquet.read_schema(path)
+        names = schema.names
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(
             f"{path} must be a readable parquet file; it is not ({error}); write it again"
@@ -68,15 +70,41 @@ def _require_column(path: Path, column: str) -> None:
         raise DataError(
             f"{path} needs the text column '{column}'; it has {', '.join(names)}; name another column"
         )
+    kind = schema.field(column).type
+    kinds = pyarrow.types
+    kind = kind.value_type if kinds.is_dictionary(kind) else kind
+    if not (kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind)):
+        raise DataError(f"{path} needs text in the column '{column}'; it holds {kind}; name another column")
 
 
 def read(paths: Sequence[Path], column: str) -> Iterator[str]:
-    """Every document of the files, in order; in plain text a blank line ends a document."""
-    readers = {".parquet": _parquet, ".jsonl": _json_lines, ".json": _json_lines, ".txt": _plain}
+    """Every document of the files, in order; in plain text a blank line ends a document.
+
+    Raises DataError for a file that is absent, torn, not UTF-8, or without the column.
+    """
     for path in paths:
         if not path.is_file():
             raise DataError(f"text file {path} does not exist; create it or correct the source")
-        yield from readers[format_of(path)](path, column)
+        yield from _told(path, column)
+
+
+def _told(path: Path, column: str) -> Iterator[str]:
+    """The documents of one file; what the readers raise, in words."""
+    readers = {".parquet": _parquet, ".jsonl": _json_lines, ".json": _json_lines, ".txt": _plain}
+    reader, number = readers[format_of(path)], 0
+    try:
+        for number, text in enumerate(reader(path, column), start=1):  # noqa: B007
+            yield text
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"text files must be UTF-8; {path} is not, some way after its document {number} ({error.reason}: "
+            f"{error.object[error.start : error.start + 4]!r}); convert it: iconv -f ENCODING -t UTF-8"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:  # pyarrow's errors of torn files are OSErrors
+        raise DataError(
+            f"{path} must be readable to its end; it is not, after its document {number} ({error}); "
+            "copy or write it again"
+        ) from error
 
 
 def _parquet(path: Path, column: str) -> Iterator[str]:
@@ -90,13 +118,13 @@ def _parquet(path: Path, column: str) -> Iterator[str]:
 
 def _open(path: Path) -> IO[str]:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
+        return gzip.open(path, "rt", encoding="utf-8")
     if path.suffix == ".zst":
         import pyarrow
 
         stream = pyarrow.input_stream(str(path), compression="zstd")
-        return io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8", errors="replace")
-    return open(path, encoding="utf-8", errors="replace")
+        return io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8")
+    return open(path, encoding="utf-8")
 
 
 def _json_lines(path: Path, column: str) -> Iterator[str]:
@@ -105,12 +133,19 @@ def _json_lines(path: Path, column: str) -> Iterator[str]:
             if not line.strip():
                 continue
             try:
-                yield str(json.loads(line)[column] or "")
+                yield _text(json.loads(line)[column])
             except (json.JSONDecodeError, KeyError, TypeError) as error:
                 raise DataError(
                     f"{path}:{number} must be a JSON object with the field '{column}'; "
                     f"it is not ({type(error).__name__}: {error}); correct the line or the column"
                 ) from error
+
+
+def _text(value: object) -> str:
+    """The value of a text field; none is an empty document. Raises TypeError."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"it holds a {type(value).__name__}, no text")
+    return value or ""
 
 
 def _plain(path: Path, column: str) -> Iterator[str]:

@@ -143,7 +143,9 @@ class Unigram(_Tokenizer):
         )  # fmt: skip
         tokenizer = around(models.Unigram())
         tokenizer.train_from_iterator(bounded(documents, self.sample), trainer)
-        pieces = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+        pieces = _settled(
+            [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+        )
         return framed(around(models.Unigram(pieces, unk_id=UNK, byte_fallback=False)))
 
     def goes_on(self, piece: str) -> bool:
@@ -253,6 +255,22 @@ def _alphabet() -> list[str]:
 def _characters() -> list[str]:
     """All pieces of one character, at the beginning of a word and within it."""
     return [*_alphabet(), *(f"##{c}" for c in _alphabet())]
+
+
+def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The pieces of a unigram model, special ones first, the same in every process.
+
+    The library sums probabilities in the order of a randomly seeded hash table, and gives the characters that
+    it keeps although they are not learnt scores of 1e-4, 2e-4 … above the lowest, in that order too. Nine
+    decimals hide the first; the second get the lowest score, all of them.
+    """
+    learnt = pieces[len(SPECIALS) :]
+    lowest = min((score for _, score in learnt), default=0.0)
+    unseen = lowest + 1e-4 * (len(_alphabet()) + 2)
+    kept = [
+        (piece, round(lowest if len(piece) == 1 and score <= unseen else score, 9)) for piece, score in learnt
+    ]
+    return [*((special, 0.0) for special in SPECIALS), *sorted(kept, key=lambda item: (-item[1], item[0]))]
 
 
 def _plain(model: Any) -> Tokenizer:

@@ -293,7 +293,18 @@ class _Run:
             found["cost/energy_kwh"] = energy
         return found
 
+    def _tell_of_repeats(self) -> None:
+        rows, batch, read = len(self.data.train), self.recipe.train.batch, self.ledger.sequences
+        if rows < batch:
+            self.warn(
+                f"a batch of {batch} rows should fit into the corpus; it holds {rows} rows: full steps "
+                "see rows twice; add text, or lower train.batch or data.length"
+            )
+        elif read > rows:
+            self.warn(f"the data ran out: the {rows} rows of the corpus were read {read / rows:.1f} times")
+
     def result(self) -> Trained:
+        self._tell_of_repeats()
         metrics = dict(self.metrics)
         if not self.reason:
             loss = heldout.mlm_loss(

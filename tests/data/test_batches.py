@@ -139,3 +139,19 @@ def test_wrong_settings_are_refused() -> None:
         stream(corpus(10), np.arange(9))
     with pytest.raises(ValueError, match=r"mask rate must lie in \(0, 1\]"):
         stream(corpus(10), mask_rate=0.0)
+
+
+def test_a_curriculum_may_hold_for_more_passes_or_all_and_repeats_are_announced(caplog) -> None:
+    order = np.arange(20)[::-1].astype(np.uint32)
+    free = stream(corpus(20))
+    twice, always = (stream(corpus(20), order, sorted_epochs=n) for n in (2, None))
+    np.testing.assert_array_equal(twice.numbers(0, 60), [*order, *order, *free.numbers(40, 20)])
+    np.testing.assert_array_equal(always.numbers(0, 60), np.tile(order, 3))
+    with caplog.at_level("INFO", logger="ablate.data.batches"):
+        for start in range(0, 60, 5):
+            twice.batch(start, 5)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "the 20 rows of the corpus are read for the 2. time, in the same order",
+        "the 20 rows of the corpus are read for the 3. time, in a new order",
+    ]

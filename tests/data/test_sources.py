@@ -13,7 +13,20 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from ablate.data import DataConfig, DataError, FilesSource, GrammarSource, HubSource, LocalSource, check
+from ablate.data import (
+    CorpusSource,
+    DataConfig,
+    DataError,
+    FilesSource,
+    GrammarSource,
+    HubSource,
+    LocalSource,
+    MixtureSource,
+    Part,
+    check,
+)
+from ablate.data.presets import CORPORA
+from ablate.data.text import parts_of
 from ablate.knobs import knobs, label
 
 TEXTS = [f"document {i} says that the dog sees the cat." for i in range(400)]
@@ -184,3 +197,64 @@ def test_reading_a_data_config_loads_nothing_heavy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ)
     )
     assert ran.stdout.strip() == "[]", ran.stderr
+
+
+def test_files_in_another_encoding_are_refused_with_the_place_and_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"the dog\n\nthe cat\n\n" + "café\n\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.txt is not, some way after its document .*iconv"):
+        list(FilesSource(train=str(tmp_path / "*.txt")).documents("train"))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.zst"])
+def test_files_that_break_off_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path, suffix)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="must be readable to its end"):
+        list(FilesSource(train=str(path)).documents("train"))
+
+
+def test_a_column_that_holds_no_text_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": [1, 2]}), tmp_path / "a.parquet")
+    (problem,) = FilesSource(train=str(tmp_path / "a.parquet")).problems()
+    assert "needs text in the column 'text'; it holds int64" in problem
+    (tmp_path / "b.jsonl").write_text('{"text": ["a", "b"]}\n')
+    with pytest.raises(DataError, match=r"b\.jsonl:1 .* it holds a list, no text"):
+        list(FilesSource(train=str(tmp_path / "b.jsonl")).documents("train"))
+
+
+def test_the_hub_source_keeps_rows_by_a_field_and_goes_on_after_what_was_read(tmp_path: Path) -> None:
+    rows = [{"text": text, "meta": {"set": "abc"[i % 3]}} for i, text in enumerate(TEXTS)]
+    folder = tmp_path / "corpus" / "data"
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = HubSource(name=str(tmp_path / "corpus"), where="meta.set=a|c", limit=None)
+    wanted = [row["text"] for row in rows if row["meta"]["set"] != "b"]
+    assert list(source.stream(None)) == wanted
+    assert list(source.stream(None, 7)) == wanted[7:]
+    plain = HubSource(name=str(tmp_path / "corpus"), limit=20)
+    assert list(plain.stream(None, 5)) == TEXTS[5:20]
+    with pytest.raises(DataError, match="needs the field 'meta.kind' in every row"):
+        list(source.model_copy(update={"where": "meta.kind=a"}).stream(None))
+    assert "must read field=value" in source.model_copy(update={"where": "meta.set"}).problems()[0]
+
+
+@pytest.mark.parametrize("name", sorted(CORPORA))
+def test_a_corpus_by_name_knows_its_datasets_licence_and_size(name: str) -> None:
+    source = CorpusSource(name=name, limit=10)
+    assert source.licence()
+    assert any(unit in source.extent() for unit in ("MB", "GB", "TB", "tokens"))
+    assert [part.name for part in parts_of(source)] == [hub.name for hub in CORPORA[name].parts]
+    assert all(part.limit == 10 for part in parts_of(source))
+    assert {hub.name for hub in CORPORA[name].parts} == {p["name"] for p in source.fingerprint()["parts"]}
+
+
+def test_a_mixture_is_its_parts_and_says_their_licences(local: Path) -> None:
+    parts = (Part(source=LocalSource(name="tales"), weight=2), Part(source=GrammarSource(megabytes=0.05)))
+    mixture = MixtureSource(parts=parts)
+    assert mixture.problems() == []
+    assert mixture.short() == "2xtales+grammar"
+    assert mixture.licence().startswith("tales: CC0; grammar: generated")
+    assert parts_of(mixture) == [part.source for part in parts]
+    assert list(mixture.documents("train"))[: len(TEXTS)] == TEXTS
+    broken = MixtureSource(parts=(*parts, Part(source=LocalSource(name="tale"))))
+    assert "did you mean 'tales'" in broken.problems()[0]

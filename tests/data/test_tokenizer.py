@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.data import DataError, GivenVocabulary, WordPiece
+from ablate.data import BPE, ByteLevel, DataError, GivenVocabulary, Unigram, WordPiece
 from ablate.data.grammar import documents
 from ablate.data.tokenizer import CLS, SEP, SPECIALS, bounded, hash_of
 
@@ -86,3 +86,66 @@ def test_a_missing_vocabulary_is_a_problem_before_anything_starts(tmp_path: Path
 def test_the_training_sample_is_bounded() -> None:
     assert list(bounded(["aaaa", "bbbb", "cccc"], 6)) == ["aaaa", "bb"]
     assert list(bounded(["aaaa"], 4)) == ["aaaa"]
+
+
+TRAINED = [WordPiece(vocabulary=600), BPE(vocabulary=600), Unigram(vocabulary=600), ByteLevel(vocabulary=600)]
+every_trained = pytest.mark.parametrize("config", TRAINED, ids=[config.kind for config in TRAINED])
+
+
+@every_trained
+def test_every_tokenizer_has_the_special_tokens_at_their_ids_and_never_finds_them_in_text(config) -> None:
+    tokenizer = config.build(documents(0, characters=100_000))
+    assert [tokenizer.id_to_token(i) for i in range(len(SPECIALS))] == list(SPECIALS)
+    assert tokenizer.get_vocab_size() <= 600
+    framed = tokenizer.encode("the dog", "the cat").ids
+    assert (framed[0], framed.count(SEP), framed[-1]) == (CLS, 2, SEP)
+    plain = tokenizer.encode("the [SEP] dog [MASK] [CLS]", add_special_tokens=False).ids
+    assert min(plain) >= len(SPECIALS) or config.kind == "unigram"
+    assert not {CLS, SEP} & set(plain)
+
+
+@every_trained
+def test_every_tokenizer_gives_its_text_back(config) -> None:
+    texts = list(documents(0, characters=60_000))
+    tokenizer = config.build(texts)
+    for text in texts[:20]:
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert "".join(tokenizer.decode(ids).split()).lower() == "".join(text.split()).lower()
+
+
+@every_trained
+def test_pieces_that_go_on_with_a_word_are_told_from_those_that_begin_one(config) -> None:
+    tokenizer = config.build(documents(0, characters=60_000))
+    ids = tokenizer.encode("dogfishness . dog", add_special_tokens=False).ids
+    goes_on = [config.goes_on(tokenizer.id_to_token(i)) for i in ids]
+    assert not goes_on[0]
+    assert not goes_on[-1] or config.goes_on(tokenizer.id_to_token(ids[-1])) is (len(ids) > 3 and goes_on[-1])
+    assert sum(not on for on in goes_on if True) >= 3  # two words and a full stop
+    assert any(goes_on)
+    assert not any(config.goes_on(special) for special in SPECIALS)
+
+
+@every_trained
+def test_every_tokenizer_is_the_same_in_every_process(config) -> None:
+    program = (
+        "import sys; from ablate.data import DataConfig; from ablate.data.grammar import documents;"
+        "from ablate.data.tokenizer import hash_of;"
+        "config = DataConfig.model_validate_json(sys.argv[1]).tokenizer;"
+        "print(hash_of(config.build(documents(0, characters=100_000))))"
+    )
+    from ablate.data import DataConfig
+
+    given = DataConfig(tokenizer=config).model_dump_json()
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program, given], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(3)
+    }
+    assert len(found) == 1
+
+
+def test_byte_level_keeps_case_and_every_script() -> None:
+    tokenizer = ByteLevel(vocabulary=512).build(["the dog sees the cat"] * 50)
+    text = " Ein Hündchen 犬 says “Hi” 🐶"
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids) == text
