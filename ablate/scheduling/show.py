@@ -32,10 +32,9 @@ def render(status: StudyStatus) -> Group:
         table.add_column(name, justify="left" if name in ("trial", "arm", "state", "note") else "right")
     for trial in shown:
         _row(table, trial)
-    syncs = sorted({t.sync for t in status.trials if t.sync})
-    return Group(
-        *(Text(line) for line in head), Text(), table, *(Text(f"to bring it online: {s}") for s in syncs)
-    )
+    offline = sum(bool(t.sync) for t in status.trials)
+    left = [f"{offline} trials were tracked offline; to bring them online: ablate sync {status.root}"]
+    return Group(*(Text(line) for line in head), Text(), table, *map(Text, left if offline else []))
 
 
 def _totals(status: StudyStatus) -> str:

@@ -1,13 +1,16 @@
 """Status from files alone."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import RecordError
+from ablate.scheduling.show import render
 from ablate.scheduling.status import status
 from tests.scheduling.conftest import study
 
@@ -41,7 +44,11 @@ def test_how_to_bring_an_offline_run_online_is_shown(root: Path) -> None:
         "tracking": {"sync": "wandb sync x"},
     }
     write_json(StudyPaths(root).trial("baseline-0").record, record)
-    assert status(root).trials[0].sync == "wandb sync x"
+    found = status(root)
+    assert found.trials[0].sync == "wandb sync x"
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(render(found))
+    assert f"1 trials were tracked offline; to bring them online: ablate sync {root}" in console.export_text()
 
 
 def test_a_folder_without_a_study_is_an_error(tmp_path: Path) -> None:
