@@ -1,21 +1,30 @@
-"""The study in Optuna: one entry per planned trial, asked and told by the coordinator alone.
+"""The study in Optuna: one entry per started trial, asked and told by the coordinator alone.
 
 Several processes that pop from Optuna's SQLite start the same trial twice (measured: 30 of 118 starts); one
 writer cannot. What a trial *is* comes from `study.json`; its parameters are recorded here for browsing
-(`optuna-dashboard`) and for samplers. Only `connection`, `search` and this module import optuna.
+(`optuna-dashboard`) and for samplers. An entry is made when its trial is asked for: `study.ask()` reads every
+waiting entry anew, which at 1,000 of them took 0.2 s a trial. Only `connection`, `search` and this module
+import optuna.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
 
-from ablate.knobs import Choice, Config, Domain, Number, Variants, knobs, parameters
+from ablate.knobs import Choice, Config, Domain, Number, Variants, knobs, parameters, plain
 from ablate.records import FrozenStudy, Record
 from ablate.scheduling.attempts import Standing
 from ablate.scheduling.connection import Claim, answering, open_storage, sqlite
@@ -53,11 +62,10 @@ class Queue:
         self._claim = Claim(self.storage, frozen, root or Path())
         self._recipe = recipe
         self._levels = _levels(frozen, recipe) if recipe else {}
-        self._numbers: dict[str, int] = {}  # trial id → number of its running Optuna trial
-        self._ready: list[
-            str
-        ] = []  # running in Optuna, to be started here: left behind by a dead coordinator
-        self._waiting = 0
+        self._keys: dict[str, int] = {}  # trial → key of its running Optuna trial
+        self._ready: list[str] = []  # running in Optuna, to be started here: a dead coordinator left them
+        self._waiting: dict[str, None] = {}  # not asked for yet, in the order of the study
+        self._told: set[str] = set()  # complete in Optuna, yet to be run again
 
     def close(self) -> None:
         """Let another coordinator have the study."""
@@ -65,22 +73,21 @@ class Queue:
 
     @answering
     def sync(self, standings: Mapping[str, Standing]) -> None:
-        """Exactly one open entry for every trial still to do, none for the others."""
+        """At most one open entry for every trial still to do, none for the others."""
         self._claim.take()
-        self._numbers, self._ready = {}, []
+        self._keys, self._ready, self._waiting, self._told = {}, [], {}, set()
         entries: dict[str, list[FrozenTrial]] = {}
         for entry in self.study.get_trials(deepcopy=False):
             entries.setdefault(entry.user_attrs.get("trial", ""), []).append(entry)
         for trial in [t for t in entries if t not in standings]:
             self._close(entries.pop(trial), "no longer part of the study")
-        self._waiting = 0
         for trial, standing in standings.items():
             mine = entries.get(trial, [])
             unfinished = [e for e in mine if not e.state.is_finished()]
             if standing.final:
                 self._settle(trial, standing, mine, unfinished)
             else:
-                self._reopen(trial, unfinished)
+                self._reopen(trial, mine, unfinished)
 
     def _settle(
         self, trial: str, standing: Standing, mine: list[FrozenTrial], unfinished: list[FrozenTrial]
@@ -92,23 +99,23 @@ class Queue:
             return
         self._close(unfinished[1:], "already told")
         if unfinished:
-            self._numbers[trial] = self._run(unfinished[0])
+            self._keys[trial] = self._run(unfinished[0])
             self.tell(trial, standing.record)
         else:  # the storage was lost or is new; the records are not
             self._add(trial, standing.record)
 
-    def _reopen(self, trial: str, unfinished: list[FrozenTrial]) -> None:
-        running = [e for e in unfinished if e.state == TrialState.RUNNING]
-        kept = (running or unfinished)[:1]
-        self._close([e for e in unfinished if e not in kept], "a second entry of this trial")
-        if not kept:
-            self._enqueue(trial)
-            self._waiting += 1
-        elif running:
-            self._numbers[trial] = kept[0].number
+    def _reopen(self, trial: str, mine: list[FrozenTrial], unfinished: list[FrozenTrial]) -> None:
+        # A record that was lost after it had been told: the trial runs again, and Optuna keeps what it knows.
+        told = any(e.state == TrialState.COMPLETE for e in mine)
+        running = [e for e in unfinished if e.state == TrialState.RUNNING and not told][:1]
+        self._close([e for e in unfinished if e not in running], "a second entry of this trial")
+        if running:
+            self._keys[trial] = running[0]._trial_id
             self._ready.append(trial)
         else:
-            self._waiting += 1
+            self._waiting[trial] = None
+            if told:
+                self._told.add(trial)
 
     @answering
     def extend(self, frozen: FrozenStudy, trials: Mapping[str, Record | None]) -> None:
@@ -117,11 +124,10 @@ class Queue:
         if self._recipe:
             self._levels = _levels(frozen, self._recipe)
         for trial, record in trials.items():
-            if record is not None:
+            if record is None:
+                self._waiting[trial] = None
+            else:
                 self._add(trial, record)
-                continue
-            self._enqueue(trial)
-            self._waiting += 1
 
     def prunes(self, trial: str, progress: Callable[[], Mapping[str, Any]]) -> str:
         """Listed trials run to the end of their budget."""
@@ -132,32 +138,33 @@ class Queue:
         """The next trial to start, or None when every open one was asked for."""
         if self._ready:
             return self._ready.pop(0)
-        if self._waiting == 0:
-            return None
-        self._waiting -= 1
-        return self._ask()
+        for trial in self._waiting:
+            self._ask(trial)
+            return trial
+        return None
 
     @answering
     def claim(self, trial: str) -> None:
         """Take an open trial out of turn: one that already runs and was adopted."""
-        while trial not in self._ready:
-            self._waiting -= 1
-            self._ready.append(self._ask())
-        self._ready.remove(trial)
+        if trial in self._ready:
+            self._ready.remove(trial)
+        elif trial in self._waiting:  # else it ended meanwhile, and `sync` told so
+            self._ask(trial)
 
     @answering
     def tell(self, trial: str, record: Record) -> None:
         """Close a trial with its record: COMPLETE with the outcome, or FAIL with the reason."""
-        number = self._numbers[trial]
-        key = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-        self.storage.set_trial_user_attr(key, "state", record.state)
-        if record.reason:
-            self.storage.set_trial_user_attr(key, "reason", record.reason[:1000])
-        value = self._value(record)
-        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        key, value = self._keys.get(trial), self._value(record)
+        if key is None:
+            return  # told before: its record was lost since, or `sync` was faster
         # Told before when the storage went away between its commit and its answer.
-        self.study.tell(number, value, state=state, skip_if_finished=True)
-        del self._numbers[trial]
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self.storage.set_trial_user_attr(key, "state", record.state)
+            if record.reason:
+                self.storage.set_trial_user_attr(key, "reason", record.reason[:1000])
+            state = TrialState.FAIL if value is None else TrialState.COMPLETE
+            self.storage.set_trial_state_values(key, state, None if value is None else [value])
+        del self._keys[trial]
 
     def _add(self, trial: str, record: Record) -> None:
         arm, block = self.frozen.trials[trial]
@@ -175,44 +182,41 @@ class Queue:
         value = record.metrics.get(self.frozen.outcome["metric"])
         return value if record.state == "complete" and value is not None and math.isfinite(value) else None
 
-    @property
-    def _study_id(self) -> int:
-        return self.storage.get_study_id_from_name(self.frozen.name)
-
-    def _enqueue(self, trial: str) -> None:
+    def _ask(self, trial: str) -> None:
+        """Make the running entry of a waiting trial, with its varied knobs as parameters."""
+        if trial in self._told:
+            del self._waiting[trial]
+            return
         arm, block = self.frozen.trials[trial]
-        fixed = {name: value for name, (_, value) in self._levels.get(arm, {}).items()}
-        self.study.enqueue_trial(fixed, user_attrs={"trial": trial, "arm": arm, "block": block})
-
-    def _ask(self) -> str:
-        asked = self.study.ask()
-        trial, arm = asked.user_attrs["trial"], asked.user_attrs["arm"]
-        for name, (domain, _) in self._levels.get(arm, {}).items():
-            _record(asked, name, domain)
-        self._numbers[trial] = asked.number
-        return str(trial)
+        levels = self._levels.get(arm, {})
+        entry = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params={name: value for name, (_, value) in levels.items()},
+            distributions={name: domain for name, (domain, _) in levels.items()},
+            user_attrs={"trial": trial, "arm": arm, "block": block},
+        )
+        self._keys[trial] = self.storage.create_new_trial(self.study._study_id, entry)
+        del self._waiting[trial]
 
     def _run(self, entry: FrozenTrial) -> int:
-        """A waiting entry made running, so that it can be told."""
+        """The key of an open entry, made running so that it can be told."""
         if entry.state == TrialState.WAITING:
-            key = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, entry.number)
-            self.storage.set_trial_state_values(key, TrialState.RUNNING)
-        return entry.number
+            self.storage.set_trial_state_values(entry._trial_id, TrialState.RUNNING)
+        return entry._trial_id
 
     def _close(self, entries: Iterable[FrozenTrial], reason: str) -> None:
         for entry in entries:
             if not entry.state.is_finished():
-                number = self._run(entry)
-                key = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+                key = self._run(entry)
                 self.storage.set_trial_user_attr(key, "reason", reason)
-                self.study.tell(number, state=TrialState.FAIL)
+                self.storage.set_trial_state_values(key, TrialState.FAIL)
 
 
-Levels = dict[str, tuple[Domain, Any]]
+Levels = dict[str, tuple[BaseDistribution, Any]]
 
 
 def _levels(frozen: FrozenStudy, recipe: type[Config]) -> dict[str, Levels]:
-    """Each arm's level of every varied knob that can be searched: arm → qualified name → (domain, level)."""
+    """Arm → qualified name of each varied knob that can be searched → (distribution, level)."""
     infos = {info.path: info for info in knobs(recipe)}
     domains = {info.name: info.domain for info in knobs(recipe)}
     variants = {path for path, info in infos.items() if isinstance(info.domain, Variants)}
@@ -224,23 +228,25 @@ def _levels(frozen: FrozenStudy, recipe: type[Config]) -> dict[str, Levels]:
     found: dict[str, Levels] = {}
     for arm in (a for a in frozen.arms if a.search is None):
         drawn = parameters(recipe.model_validate(arm.recipe), sorted(varied))
-        found[arm.name] = {n: (domains[n], v) for n, v in drawn.items() if _recordable(domains[n], v)}
+        found[arm.name] = {
+            n: (distribution, plain(v))
+            for n, v in drawn.items()
+            if (distribution := _distribution(domains[n])) is not None and _holds(distribution, v)
+        }
     return found
 
 
-def _recordable(domain: Domain, value: Any) -> bool:
-    # An optional number that is off (clip: none) has no place on a numeric scale.
-    return not (isinstance(domain, Number) and value is None)
-
-
-def _record(trial: Trial, name: str, domain: Domain) -> None:
-    """Draw a parameter that was enqueued, so that Optuna knows value and distribution."""
+def _distribution(domain: Domain) -> BaseDistribution | None:
+    """A domain as Optuna writes it down, or None where it has none."""
     if isinstance(domain, Choice | Variants):
-        trial.suggest_categorical(name, list(domain.levels))
-    elif isinstance(domain, Number):
-        assert domain.low is not None
-        assert domain.high is not None
-        if domain.integer:
-            trial.suggest_int(name, int(domain.low), int(domain.high), log=domain.log)
-        else:
-            trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+        return CategoricalDistribution([plain(level) for level in domain.levels])
+    if not isinstance(domain, Number) or domain.low is None or domain.high is None:
+        return None
+    if domain.integer:
+        return IntDistribution(int(domain.low), int(domain.high), log=domain.log)
+    return FloatDistribution(domain.low, domain.high, log=domain.log)
+
+
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a level has a place there; an optional number that is off (clip: none) has not."""
+    return value is not None or isinstance(distribution, CategoricalDistribution)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.recipe import Recipe
 from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, load_records, write_json
 from ablate.records import store as records_store
 from ablate.scheduling import attempts
@@ -30,18 +31,34 @@ from ablate.scheduling.storage import Queue, sqlite
 from tests.scheduling.conftest import study
 from tests.scheduling.coordinate import STANDIN
 
+LEVELS: tuple[tuple[str, Any], ...] = (
+    ("model.layers", 12), ("model.layer_drop", 0.1), ("model.linear_bias", True), ("model.tied", False),
+    ("model.norm", "rmsnorm"), ("model.norm_placement", "post"), ("model.position", "rope"),
+    ("model.activation", "relu"), ("model.first_norm", False),
+)  # fmt: skip
+
 
 def folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="scale-")) / "runs" / "faults"
 
 
 def wide(root: Path, trials: int) -> FrozenStudy:
-    """A study of ten arms with recipes as large as a real one's."""
+    """A study of ten arms with real recipes, each with another knob changed."""
+    from ablate.knobs import differences, replace, show
     from ablate.recipe import preset
 
-    recipe = preset("crammed-bert").model_dump(mode="json")
-    arms = {("baseline" if i == 0 else f"arm-{i}"): recipe for i in range(10)}
-    return study(root, arms, blocks=trials // 10)
+    baseline = preset("crammed-bert")
+    recipes = {
+        "baseline": baseline,
+        **{f"arm-{n}": replace(baseline, {p: v}) for n, (p, v) in enumerate(LEVELS)},
+    }
+    frozen = study(root, {name: {} for name in recipes}, blocks=trials // len(recipes))
+    for name, arm in zip(recipes, frozen.arms, strict=True):
+        changes = {path: [show(a), show(b)] for path, (a, b) in differences(baseline, recipes[name]).items()}
+        real = {"recipe": recipes[name].model_dump(mode="json"), "changes": changes}
+        frozen.arms[frozen.arms.index(arm)] = arm.model_copy(update=real)
+    write_json(StudyPaths(root).study, frozen)
+    return frozen
 
 
 def record_of(frozen: FrozenStudy, trial: str) -> Record:
@@ -129,7 +146,7 @@ def overhead(trials: int, storage: str | None) -> str:
     executor = Instant(frozen)
     before = time.perf_counter()
     cpu = time.process_time()
-    queue = Queue(frozen, storage or sqlite(StudyPaths(root).storage), root=root)
+    queue = Queue(frozen, storage or sqlite(StudyPaths(root).storage), Recipe, root=root)
     Coordinator(frozen, root, executor, queue, poll_seconds=0.0, free_bytes=0).run()
     own = time.perf_counter() - before - executor.trials_took
     cpu = time.process_time() - cpu

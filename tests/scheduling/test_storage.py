@@ -1,14 +1,16 @@
 """The Optuna side: parameters for browsing, states in step with the records, no password in a message."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import optuna
 import pytest
+import sqlalchemy as sa
+from optuna.storages._rdb.models import TrialModel
 from pydantic import Field
 
 from ablate.knobs import Config, Knob, one_of
-from ablate.records import FrozenArm, FrozenStudy
+from ablate.records import FrozenArm, FrozenStudy, Record
 from ablate.scheduling import RefusedError
 from ablate.scheduling.attempts import Standing
 from ablate.scheduling.storage import Queue, open_storage, sqlite
@@ -55,6 +57,15 @@ def frozen_of(root: Path) -> FrozenStudy:
     return frozen.model_copy(update={"arms": arms})
 
 
+def record_of(frozen: FrozenStudy, trial: str) -> Record:
+    arm, block = frozen.trials[trial]
+    return Record.model_validate({
+        "schema": 1, "study": frozen.name, "trial": trial, "arm": arm, "block": block, "seed": block,
+        "state": "complete", "recipe": {}, "budget": {"unit": "steps", "amount": 1},
+        "metrics": {"test/score": 1.0},
+    })  # fmt: skip
+
+
 def entries(root: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="faults", storage=sqlite(root / "optuna.db")).trials
 
@@ -88,15 +99,68 @@ def test_a_trial_left_running_by_a_dead_coordinator_is_taken_up_not_doubled(root
     assert len(entries(root)) == 5
 
 
+def test_starting_and_ending_a_trial_reads_no_other_trial(root: Path) -> None:
+    frozen = frozen_of(root)
+    frozen = frozen.model_copy(update={"trials": {f"{a}-{b}": [a, b] for a in ARMS for b in range(8)}})
+    queue = Queue(frozen, sqlite(root / "optuna.db"), Tiny)
+    queue.sync(opened(frozen))
+    read: list[int] = []
+
+    def note(row: TrialModel, *rest: Any) -> None:
+        read.append(row.number)
+
+    sa.event.listen(TrialModel, "load", note)
+    try:
+        for trial in frozen.trials:
+            assert queue.next() == trial
+            queue.tell(trial, record_of(frozen, trial))
+    finally:
+        sa.event.remove(TrialModel, "load", note)
+    assert read, "the rows of trials are seen here"
+    assert read == sorted(read), "each its own, and none after another was started"
+    assert [e.state.name for e in entries(root)] == ["COMPLETE"] * 40
+    assert queue.next() is None
+
+
+def test_a_trial_that_ends_while_the_storage_is_away_is_told_once(root: Path) -> None:
+    frozen = frozen_of(root)
+    queue = Queue(frozen, sqlite(root / "optuna.db"), Tiny)
+    queue.sync(opened(frozen))
+    trial = queue.next()
+    assert trial is not None
+    record = record_of(frozen, trial)
+    queue.sync({**opened(frozen), trial: Standing("complete", record)})
+    queue.claim(trial)  # its process has not been seen to end
+    queue.tell(trial, record)
+    assert [e.state.name for e in entries(root)] == ["COMPLETE"]
+    assert queue.next() == list(frozen.trials)[1]
+
+
+def test_a_trial_whose_record_was_lost_runs_again_and_is_complete_once(root: Path) -> None:
+    frozen = frozen_of(root)
+    first = Queue(frozen, sqlite(root / "optuna.db"), Tiny)
+    first.sync(opened(frozen))
+    trial = first.next()
+    assert trial is not None
+    first.tell(trial, record_of(frozen, trial))
+    second = Queue(frozen, sqlite(root / "optuna.db"), Tiny)
+    second.sync(opened(frozen))
+    assert second.next() == trial
+    second.tell(trial, record_of(frozen, trial))
+    assert [e.state.name for e in entries(root)] == ["COMPLETE"]
+
+
 def test_trials_that_left_the_study_are_closed(root: Path) -> None:
     frozen = frozen_of(root)
-    Queue(frozen, sqlite(root / "optuna.db")).sync(opened(frozen))
+    larger = Queue(frozen, sqlite(root / "optuna.db"))
+    larger.sync(opened(frozen))
+    assert [larger.next() for _ in range(4)] == list(frozen.trials)[:4]
     smaller = frozen.model_copy(update={"trials": {"baseline-0": ["baseline", 0]}})
     queue = Queue(smaller, sqlite(root / "optuna.db"))
     queue.sync(opened(smaller))
     assert [queue.next(), queue.next()] == ["baseline-0", None]
     states = [e.state.name for e in entries(root) if e.user_attrs["arm"] != "baseline"]
-    assert states == ["FAIL"] * 4
+    assert states == ["FAIL"] * 3
 
 
 def test_an_unreachable_storage_is_refused_without_showing_its_password(tmp_path: Path) -> None:
