@@ -53,7 +53,8 @@ class RunSpec(Config):
 
     executor: ExecutorSpec = LocalSpec()
     workers: int | None = Field(None, ge=1, le=1024)  # trials at once
-    gpus_per_trial: int = Field(1, ge=0, le=1)
+    # None: `local` takes what the machine has, `ray` and `slurm` ask for one; 1 insists, 0 trains on CPUs.
+    gpus_per_trial: int | None = Field(None, ge=0, le=1)
     threads: int | None = Field(None, ge=1, le=512)  # compute threads of a trial on a CPU
     memory_gib: float | None = Field(None, gt=0)  # of a trial with all its children; beyond it is ended
     pin: bool = True  # CPU trials that run side by side, each to cores of its own
@@ -65,7 +66,14 @@ class RunSpec(Config):
 
     def places(self, workers: int | None = None) -> Places:
         """What trials ask of the machines; `workers` overrides the file's."""
-        return Places(workers or self.workers, self.gpus_per_trial, self.threads, self.memory_gib, self.pin)
+        return Places(
+            workers or self.workers,
+            self.gpus_per_trial,
+            self.threads,
+            self.memory_gib,
+            self.pin,
+            at_most=workers is None and self.gpus_per_trial is None,
+        )
 
 
 class StudyFile(Config):

@@ -64,8 +64,11 @@ def _frozen(study_file: Path) -> FrozenStudy:
 def _local_workers(run: dict[str, object]) -> int:
     from ablate.scheduling.run import local_executor
 
-    gpus, threads = run.get("gpus_per_trial", 1), run.get("threads")
-    return local_executor(None, int(str(gpus)), threads if isinstance(threads, int) else None).workers
+    gpus, threads = run.get("gpus_per_trial"), run.get("threads")
+    # A study that insists on GPUs is planned on machines without one.
+    return local_executor(
+        None, 0 if gpus == 0 else None, threads if isinstance(threads, int) else None
+    ).workers
 
 
 # --- the pilot -----------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from ablate.scheduling.attempts import standing
 from ablate.scheduling.lock import HeldError, Lock
 
 if TYPE_CHECKING:
-    from ablate.scheduling.executors import LocalExecutor
+    from ablate.scheduling.executors import Executor, LocalExecutor
     from ablate.study import Study
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -55,12 +55,26 @@ def run_study(study_file: Path, runs: Path, workers: int | None = None, *, again
 def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: bool = False) -> int:
     """Run or resume a study that was read already, without a report; the exit code."""
     root = runs / study.name
-    with coordinator_lock(root) as lock:
-        frozen = freeze(study, root)
-        code = _coordinate(grown(frozen, read_growth(root)), study, root, workers, again, lock)
-        if code == OK:
-            with_scale(frozen, root)
+    executor = places_for(study, workers)
+    try:
+        with coordinator_lock(root) as lock:
+            frozen = freeze(study, root)
+            code = _coordinate(grown(frozen, read_growth(root)), study, root, executor, again, lock)
+            if code == OK:
+                with_scale(frozen, root)
+    finally:
+        executor.close()
     return code
+
+
+def places_for(study: Study, workers: int | None) -> Executor:
+    """The study's executor, once its storage answers. Raises RefusedError before anything is written."""
+    from ablate.scheduling.connection import open_storage
+
+    run = study.file.run
+    if run.storage:
+        open_storage(run.storage).engine.dispose()
+    return run.executor.build(run.places(workers))
 
 
 def finished(study_file: Path, runs: Path, *, again: bool = False) -> FrozenStudy | None:
@@ -172,7 +186,7 @@ def adopt_renamed(study: Study, runs: Path) -> None:
 
 
 def _coordinate(
-    frozen: FrozenStudy, study: Study, root: Path, workers: int | None, again: bool, lock: Lock
+    frozen: FrozenStudy, study: Study, root: Path, executor: Executor, again: bool, lock: Lock
 ) -> int:
     from ablate.recipe import Recipe
     from ablate.scheduling.coordinator import Coordinator, stop_on_signals
@@ -183,7 +197,6 @@ def _coordinate(
 
     run = study.file.run
     queue = make_queue(frozen, root, run.storage or sqlite(StudyPaths(root).storage), Recipe)
-    executor = run.executor.build(run.places(workers))
     if run.executor.kind == "ray":  # all nodes prepare what each trial would wait for on its own
         from ablate.scheduling.steps import data_of_arms, mapper_of, prepare_all
 
@@ -204,7 +217,6 @@ def _coordinate(
         with stop_on_signals(coordinator), showing(coordinator):
             coordinator.run()
     finally:
-        executor.close()
         queue.close()
     if coordinator.stopping:
         say(f"{frozen.name}: stopped ({coordinator.stopping}); run the same command again to resume")
@@ -212,7 +224,7 @@ def _coordinate(
     return OK
 
 
-def local_executor(workers: int | None, gpus_per_trial: int, threads: int | None) -> LocalExecutor:
+def local_executor(workers: int | None, gpus_per_trial: int | None, threads: int | None) -> LocalExecutor:
     """Trials on this machine."""
     from ablate.scheduling.executors import LocalSpec, Places
 

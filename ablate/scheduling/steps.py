@@ -196,7 +196,7 @@ def _pretrain(frozen: FrozenStudy, root: Path) -> tuple[int, str]:
     from ablate.scheduling.storage import Queue, sqlite
 
     write_json(StudyPaths(root).study, frozen)
-    executor = local_executor(1, 1, None)
+    executor = local_executor(1, None, None)
     queue = Queue(frozen, sqlite(StudyPaths(root).storage))
     coordinator = Coordinator(frozen, root, executor, queue, task={"threads": executor.threads_each})
     with stop_on_signals(coordinator), showing(coordinator):

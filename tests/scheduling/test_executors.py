@@ -5,7 +5,8 @@ import os
 import pytest
 
 from ablate.scheduling import RefusedError
-from ablate.scheduling.executors import LocalExecutor, visible_gpus
+from ablate.scheduling.executors import LocalExecutor, LocalSpec, visible_gpus
+from ablate.study import RunSpec
 
 
 def test_cpu_trials_share_the_cores_and_do_not_spin() -> None:
@@ -36,3 +37,16 @@ def test_the_environments_choice_of_gpus_is_respected(monkeypatch: pytest.Monkey
     assert visible_gpus() == ["2", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
+
+
+def test_workers_of_a_study_that_takes_what_there_is_are_at_most_its_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    assert LocalSpec().build(RunSpec(workers=2).places()).workers == 1
+    with pytest.raises(RefusedError, match="use --workers 1"):
+        LocalSpec().build(RunSpec(workers=2).places(2))
+    with pytest.raises(RefusedError, match="use --workers 1"):
+        LocalSpec().build(RunSpec(workers=2, gpus_per_trial=1).places())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert LocalSpec().build(RunSpec(workers=2).places()).workers == 2

@@ -23,11 +23,17 @@ class Places:
     """What a study asks of the machines, whatever executor finds them."""
 
     workers: int | None = None  # trials at once; None: as many as there is room for
-    gpus_per_trial: int = 1
+    gpus_per_trial: int | None = 1  # None: one where this machine has any; of a cluster it asks for one
     threads: int | None = None  # compute threads of a trial on a CPU
     memory_gib: float | None = None  # of a trial with all its children
     pin: bool = True
     command: Sequence[str] = COMMAND
+    at_most: bool = False  # fewer workers will do where there are fewer GPUs
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that each trial asks a cluster for."""
+        return 1 if self.gpus_per_trial is None else self.gpus_per_trial
 
     @property
     def memory_bytes(self) -> int | None:

@@ -24,9 +24,19 @@ class LocalSpec(Config):
     kind: Literal["local"] = "local"
 
     def build(self, places: Places) -> LocalExecutor:
-        """One worker per GPU, or, without GPUs, one per four cores unless the study says otherwise."""
-        gpus = visible_gpus() if places.gpus_per_trial else []
+        """One worker per GPU, or, without GPUs, one per four cores unless the study says otherwise.
+
+        Raises RefusedError when the study insists on GPUs that are not there.
+        """
+        gpus = [] if places.gpus_per_trial == 0 else visible_gpus()
+        if places.gpus_per_trial and not gpus:
+            raise RefusedError(
+                "each trial asks for a GPU (run.gpus_per_trial: 1) and none is visible here; look with "
+                "`ablate doctor`, set it to 0 to train on CPUs, or leave it out to take what there is"
+            )
         workers = places.workers or len(gpus) or max(1, len(os.sched_getaffinity(0)) // 4)
+        if gpus and places.at_most:
+            workers = min(workers, len(gpus))
         return LocalExecutor(
             workers, gpus=gpus, threads=places.threads, pin=places.pin, command=places.command
         )

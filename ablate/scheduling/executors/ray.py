@@ -59,7 +59,7 @@ class RayExecutor(Executor):
     _task: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        gpus, memory = self.places.gpus_per_trial, self.places.memory_bytes
+        gpus, memory = self.places.gpus, self.places.memory_bytes
         self._task = self.ray.remote(
             num_cpus=self.threads_each,
             num_gpus=gpus,
@@ -85,7 +85,7 @@ class RayExecutor(Executor):
 
     def describe(self) -> str:
         nodes = sum(bool(node["Alive"]) for node in self.ray.nodes())
-        each = f"{self.places.gpus_per_trial} GPU" if self.places.gpus_per_trial else "CPU"
+        each = f"{self.places.gpus} GPU" if self.places.gpus else "CPU"
         return f"Ray, {nodes} node{'s' if nodes != 1 else ''}, {each} each"
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class RayExecutor(Executor):
 
     def _environment(self, slot: int) -> dict[str, str]:
         changes = {**threads_environment(self.threads_each), "ABLATE_SLOT": str(slot)}
-        return changes if self.places.gpus_per_trial else {**changes, "CUDA_VISIBLE_DEVICES": ""}
+        return changes if self.places.gpus else {**changes, "CUDA_VISIBLE_DEVICES": ""}
 
     def _gone(self, ref: Any) -> bool:
         """Whether Ray has ended the task: it returned, was cancelled, or used up its retries."""
@@ -140,13 +140,13 @@ def _workers(has: dict[str, float], places: Places) -> int:
     """How many trials the cluster holds at once. Raises RefusedError when that is none, or too few."""
     gpus, cpus = has.get("GPU", 0.0), has.get("CPU", 0.0)
     each = places.threads or 1
-    if places.gpus_per_trial and gpus < places.gpus_per_trial:
+    if places.gpus and gpus < places.gpus:
         raise RefusedError(
-            f"the Ray cluster has {gpus:g} GPUs and each trial asks for {places.gpus_per_trial}; connect to "
+            f"the Ray cluster has {gpus:g} GPUs and each trial asks for {places.gpus}; connect to "
             "one with GPUs, or set run.gpus_per_trial: 0 to train on CPUs"
         )
-    room = min(int(cpus // each), int(gpus // places.gpus_per_trial) if places.gpus_per_trial else 10**6)
-    if places.workers and places.gpus_per_trial and places.workers > room:
+    room = min(int(cpus // each), int(gpus // places.gpus) if places.gpus else 10**6)
+    if places.workers and places.gpus and places.workers > room:
         raise RefusedError(
             f"each trial needs a GPU and {each} CPUs of its own; {places.workers} workers were asked for and "
             f"the Ray cluster has room for {room}; use --workers {room}"

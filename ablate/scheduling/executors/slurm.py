@@ -65,7 +65,7 @@ class SlurmExecutor(Executor):
 
     @property
     def threads_each(self) -> int:  # type: ignore[override]
-        return self.places.threads or (8 if self.places.gpus_per_trial else 1)
+        return self.places.threads or (8 if self.places.gpus else 1)
 
     def submit(self, paths: TrialPaths, slot: int) -> Job:
         fresh(paths)
@@ -102,7 +102,7 @@ class SlurmExecutor(Executor):
             local.update_parameters(timeout_min=self.spec.minutes, signal_delay_s=NOTICE)
             return local
         made = self.submitit.SlurmExecutor(folder=folder, max_num_timeout=10_000)
-        gpus, memory = self.places.gpus_per_trial, self.places.memory_gib
+        gpus, memory = self.places.gpus, self.places.memory_gib
         optional = {
             "partition": self.spec.partition, "account": self.spec.account, "qos": self.spec.qos,
             "constraint": self.spec.constraint, "gpus_per_node": gpus or None,
@@ -122,7 +122,7 @@ class SlurmExecutor(Executor):
 
     def _environment(self, slot: int) -> dict[str, str]:
         changes = {**threads_environment(self.threads_each), "ABLATE_SLOT": str(slot)}
-        return changes if self.places.gpus_per_trial else {**changes, "CUDA_VISIBLE_DEVICES": ""}
+        return changes if self.places.gpus else {**changes, "CUDA_VISIBLE_DEVICES": ""}
 
 
 @dataclass
@@ -170,10 +170,10 @@ def _check(partition: str | None, places: Places) -> None:
             f"run.executor: slurm: there is no partition '{partition}'; there are "
             f"{', '.join(sorted(set(known.split()))) or 'none'}"
         )
-    if places.gpus_per_trial and "gpu" not in listed:
+    if places.gpus and "gpu" not in listed:
         raise RefusedError(
             "the Slurm cluster has no GPUs there and each trial asks for "
-            f"{places.gpus_per_trial}; choose another partition, or set run.gpus_per_trial: 0 to train on "
+            f"{places.gpus}; choose another partition, or set run.gpus_per_trial: 0 to train on "
             "CPUs"
         )
 
