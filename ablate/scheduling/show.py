@@ -49,7 +49,8 @@ def _totals(status: StudyStatus) -> str:
 def _coordinator(status: StudyStatus) -> str:
     if status.coordinator is None:
         left = status.adds or any(t.state in (WAITING, "paused", RUNNING) for t in status.trials)
-        return "no coordinator runs" + ("; `ablate run` resumes the study" if left else "")
+        died = f" ({status.died})" if status.died and left else ""
+        return f"no coordinator runs{died}" + ("; `ablate run` resumes the study" if left else "")
     seen = "" if status.coordinator["alive"] else " (on another machine; cannot be checked from here)"
     return f"coordinator: process {status.coordinator['pid']} on {status.coordinator['host']}{seen}"
 

@@ -52,6 +52,7 @@ class StudyStatus:
     trials: list[TrialStatus]
     eta_seconds: float | None
     adds: bool = False  # trials will still be added: a search draws, or a verdict is open
+    died: str = ""  # who ran it last without giving it back, and why that one is taken for dead
 
     @property
     def counts(self) -> dict[str, int]:
@@ -81,7 +82,7 @@ class StudyStatus:
 def status(root: Path) -> StudyStatus:
     """Read a run folder. Raises RecordError when it holds no study."""
     frozen, paths = read_study(root), StudyPaths(root)
-    coordinator = _coordinator(paths)
+    coordinator, died = _coordinator(paths)
     # Imported runs say nothing of their budget.
     budgets = {arm.name: Budget(**arm.budget) if arm.budget else Budget("steps", 0) for arm in frozen.arms}
     trials = [
@@ -92,20 +93,25 @@ def status(root: Path) -> StudyStatus:
     adds = not settled(frozen, root)
     return StudyStatus(
         frozen.name, frozen.question, root, frozen.outcome["metric"], coordinator, trials,
-        None if adds else eta, adds,
+        None if adds else eta, adds, died,
     )  # fmt: skip
 
 
-def _coordinator(paths: StudyPaths) -> dict[str, Any] | None:
-    """Who runs the study: asked of this machine, else judged by the lock file, which its holder touches."""
+def _coordinator(paths: StudyPaths) -> tuple[dict[str, Any] | None, str]:
+    """Who runs the study: asked of this machine, else judged by the lock file, which its holder touches.
+
+    Or None, and who died while running it.
+    """
     owner = holder(paths.lock)
-    alive = owner.alive() if owner else False
-    if owner is None or alive is False:
-        return None
+    if owner is None:
+        return None, ""
+    alive, who = owner.alive(), f"process {owner.pid} on {owner.host}"
+    if alive is False:
+        return None, f"{who} is gone"
     silent = time.time() - paths.lock.stat().st_mtime
     if alive is None and silent > SILENT:
-        return None
-    return {"host": owner.host, "pid": owner.pid, "alive": alive}
+        return None, f"{who} gave no sign of life for {silent / 60:.0f} minutes"
+    return {"host": owner.host, "pid": owner.pid, "alive": alive}, ""
 
 
 def _trial(

@@ -1,15 +1,20 @@
 """Status from files alone."""
 
 import io
+import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from ablate.records import StudyPaths, write_json
+from ablate.records import StudyPaths, TrialPaths, write_json
 from ablate.records.store import RecordError
+from ablate.scheduling import attempts
+from ablate.scheduling.lock import Lock
 from ablate.scheduling.show import render
 from ablate.scheduling.status import status
 from tests.scheduling.conftest import study
@@ -49,6 +54,77 @@ def test_how_to_bring_an_offline_run_online_is_shown(root: Path) -> None:
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(render(found))
     assert f"1 trials were tracked offline; to bring them online: ablate sync {root}" in console.export_text()
+
+
+def begun(root: Path) -> TrialPaths:
+    """A trial that its coordinator has started, and of which nothing has been heard yet."""
+    study(root, {"baseline": {}}, blocks=1)
+    paths = StudyPaths(root).trial("baseline-0")
+    attempts.begin(paths)
+    return paths
+
+
+def elsewhere(lock: Path, silent: float) -> None:
+    """A lock as another machine's process leaves it that was heard of last `silent` seconds ago."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(json.dumps({"host": "node-7", "pid": 4711, "born": 1.0}))
+    os.utime(lock, (time.time() - silent,) * 2)
+
+
+def said(root: Path) -> str:
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(render(status(root)))
+    return console.export_text()
+
+
+def test_a_trial_that_was_started_and_not_heard_of_is_starting_or_queued(root: Path) -> None:
+    paths = begun(root)
+    with Lock(StudyPaths(root).lock):
+        (trial,) = status(root).trials
+        assert (trial.state, trial.phase) == ("running", "starting")
+        write_json(paths.placement, {"executor": "slurm", "job": "12"})  # handed to a cluster
+        (trial,) = status(root).trials
+        assert (trial.state, trial.phase) == ("running", "queued")
+        assert " queued " in said(root)
+    assert status(root).counts == {"paused": 1}, "nobody looks after it any more"
+    assert "no coordinator runs; `ablate run` resumes the study" in said(root)
+
+
+def test_a_coordinator_of_another_machine_is_believed_while_it_is_heard_of(root: Path) -> None:
+    begun(root)
+    elsewhere(StudyPaths(root).lock, silent=5.0)
+    assert status(root).counts == {"running": 1}
+    assert "coordinator: process 4711 on node-7 (on another machine" in said(root)
+    elsewhere(StudyPaths(root).lock, silent=600.0)
+    assert status(root).coordinator is None
+    assert status(root).counts == {"paused": 1}
+    assert (
+        "no coordinator runs (process 4711 on node-7 gave no sign of life for 10 minutes); `ablate run` resumes"
+        in said(root)
+    )
+
+
+@pytest.mark.parametrize(("silent", "state"), [(5.0, "running"), (600.0, "paused")])
+def test_a_trial_of_another_machine_runs_while_its_heart_beats(root: Path, silent: float, state: str) -> None:
+    paths = begun(root)
+    elsewhere(paths.lock, silent)
+    write_json(paths.progress, {"phase": "pretrain", "progress": 0.5, "updated": time.time() - silent})
+    assert status(root).counts == {state: 1}
+
+
+def test_a_coordinator_of_this_machine_that_died_is_named(root: Path) -> None:
+    begun(root)
+    code = (
+        "import os, sys; from pathlib import Path; from ablate.scheduling.lock import Lock; "
+        "lock = Lock(Path(sys.argv[1])); print(os.getpid(), flush=True); os._exit(1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(StudyPaths(root).lock)], capture_output=True, text=True
+    )
+    assert status(root).coordinator is None
+    assert f"no coordinator runs (process {done.stdout.strip()} on {os.uname().nodename} is gone); " in said(
+        root
+    )
 
 
 def test_a_folder_without_a_study_is_an_error(tmp_path: Path) -> None:
