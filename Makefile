@@ -30,7 +30,7 @@ test: setup  ## fast tests and a representative part of the slow ones
 test-all: setup  ## every test
 	$(BIN)/python -m pytest
 
-chaos: setup  ## every fault over real processes, then a table of them (half an hour)
+chaos: setup  ## every fault over real processes, then a table of them (ten minutes)
 	$(BIN)/python -m pytest tests/chaos --timeout 600
 
 check: setup  ## formatting, lint, types

@@ -8,8 +8,9 @@ RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu 
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY ablate ablate
 COPY dashboards dashboards
-RUN pip install --no-cache-dir -c constraints.txt '.[wandb,quantization,optimizers,export]'
+RUN pip install --no-cache-dir -c constraints.txt '.[wandb,quantization,optimizers,export,ray,slurm,postgres,dashboard,cleaning]'
 COPY studies studies
+COPY docker/cluster.yaml docker/cluster.yaml
 ENV OMP_WAIT_POLICY=PASSIVE
 WORKDIR /work
 ENTRYPOINT ["ablate"]
