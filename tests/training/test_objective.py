@@ -156,20 +156,20 @@ def test_held_out_loss_is_the_same_task_for_every_loss(data: Prepared, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("changes", "encoder", "predicted"),
+    ("changes", "encoder", "predicted", "verdicts"),
     [
-        ({}, 1.0, 0.25),
-        ({"train.sparse_prediction": False}, 1.0, 1.0),
-        ({"train.objective": "electra"}, 2.0, 0.25),
+        ({}, 1.0, 0.25, 0),
+        ({"train.sparse_prediction": False}, 1.0, 1.0, 0),
+        ({"train.objective": "electra"}, 2.0, 0.25, 6 * 16),  # a product of width 16 to one number
     ],
     ids=str,
 )
-def test_flops_follow_the_objective(changes: dict, encoder: float, predicted: float):
+def test_flops_follow_the_objective(changes: dict, encoder: float, predicted: float, verdicts: float):
     recipe = tiny(changes)
     size = {"vocabulary": 512, "length": 16}
     blocks = of_model(recipe.model, **size, predicted=0.0)
     head = of_model(recipe.model, **size, predicted=1.0) - blocks
-    assert flops_per_token(recipe, 512) == pytest.approx(encoder * blocks + predicted * head)
+    assert flops_per_token(recipe, 512) == pytest.approx(encoder * blocks + predicted * head + verdicts)
 
 
 def test_dropped_tokens_cost_nothing():
