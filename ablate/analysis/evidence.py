@@ -50,9 +50,9 @@ def read_evidence(root: Path, records: Iterable[Record]) -> Evidence:
         paths = StudyPaths(root).trial(record.trial)
         if paths.curve.exists():
             try:
-                curves[record.trial] = _curve(paths.curve)
+                curves[record.trial] = read_curve(paths.curve)
             except _unreadable() as error:
-                problems.append(f"{paths.curve} cannot be read: {error}")
+                problems.append(f"curve of {record.arm}, block {record.block} cannot be read: {error}")
         for metric, task, score in scored(record):
             path = paths.predictions / f"{task}.parquet"
             if not path.exists():
@@ -83,11 +83,14 @@ def _unreadable() -> tuple[type[Exception], ...]:
 def _columns(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=list(names), use_threads=False)
+    # `read_table` looks for a partitioned data set first: 0.9 ms a file instead of 0.3, and there are thousands.
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=list(names), use_threads=False)
     return {name: table.column(name).to_numpy() for name in names}
 
 
-def _curve(path: Path) -> Curve:
+def read_curve(path: Path) -> Curve:
+    """A trial's curve, rows without a finite loss left out."""
     read = _columns(path, ("seconds", "tokens", "loss"))
     usable = np.isfinite(read["loss"].astype(float))
     return Curve(*(read[name].astype(float)[usable] for name in ("seconds", "tokens", "loss")))

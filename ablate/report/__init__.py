@@ -25,14 +25,11 @@ __all__ = [
 ]
 
 
-def load_findings(root: Path, *, evidence: bool = False) -> Findings:
-    """Findings of a run folder, from its records alone. Raises RecordError when there is no study in it.
-
-    With `evidence`, predictions and curves are read too; a table needs neither.
-    """
+def load_findings(root: Path) -> Findings:
+    """Findings of a run folder, from its records alone. Raises RecordError when there is no study in it."""
     study = read_study(root)
     records, damage = load_records(root)
-    return analyze(study, records, damage, read_evidence(root, records) if evidence else None)
+    return analyze(study, records, damage)
 
 
 def render_table(root: Path, format: Format | str = "markdown", preset: str = "full") -> str:
@@ -87,4 +84,6 @@ def write_report(root: Path) -> Path:
     """Write every page, table and figure below `<root>/report/`; the path of `report.html`."""
     from ablate.report.pages import write_pages
 
-    return write_pages(root, load_findings(root, evidence=True))
+    study, (records, damage) = read_study(root), load_records(root)
+    evidence = read_evidence(root, records)
+    return write_pages(root, analyze(study, records, damage, evidence), evidence)

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ablate.analysis import metrics as names
+from ablate.analysis.evidence import Evidence
 from ablate.analysis.findings import ArmFindings, Findings, Mechanism
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths, write_json
@@ -40,10 +41,10 @@ IN_PAGE = (
 )  # figures that the page draws with plotly; the others are tables there
 
 
-def write_pages(root: Path, found: Findings) -> Path:
-    """Everything below `<root>/report/`; the path of `report.html`."""
+def write_pages(root: Path, found: Findings, evidence: Evidence | None = None) -> Path:
+    """Everything below `<root>/report/`; the path of `report.html`. What `evidence` holds is not read again."""
     folder = StudyPaths(root).report
-    read, problems = series.curves(root, found)
+    read, problems = series.curves(root, found, evidence)
     shown = (series.forest(found), series.heat(found), read, series.speeds(found))
     drawn = _figures(found, *shown)
     context = _context(found, problems, list(drawn))
@@ -120,7 +121,7 @@ def _context(found: Findings, problems: list[str], drawn: list[str]) -> dict[str
         "contrasts": [arm for arm in found.arms if arm.contrast],
         "split_md": _mechanisms(found),
         "figures": drawn,
-        "warnings": [*found.warnings, *problems],
+        "warnings": list(dict.fromkeys([*found.warnings, *problems])),
         "places": tables.effect_places(found),
         "secondary": _secondary(found),
         "odd": [(arm.name, t) for arm in found.arms for t in arm.trials if t.odd],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ablate.analysis import metrics as names
+from ablate.analysis.evidence import Evidence, read_curve
 from ablate.analysis.findings import ArmFindings, Findings
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths
@@ -112,35 +113,28 @@ def _tile(metric: str, e: Effect | None, strongest: float) -> Tile:
     return Tile(e, good, min(1.0, abs(e.estimate) / strongest), clear)
 
 
-def curves(root: Path, found: Findings) -> tuple[list[Curve], list[str]]:
-    """Curves of every trial that has one, and what could not be read."""
+def curves(root: Path, found: Findings, known: Evidence | None = None) -> tuple[list[Curve], list[str]]:
+    """Curves of every trial that has one, and what could not be read; `known` ones are not read again."""
+    known = known or Evidence()
     paths = StudyPaths(root)
     files = [
-        (arm.name, trial.block, paths.trial(trial.id).curve)
+        (arm.name, trial, paths.trial(trial.id).curve)
         for arm in found.arms
         for trial in arm.trials
         if paths.trial(trial.id).curve.exists()
     ]
     points = max(FEWEST, min(POINTS, ALL_POINTS // max(1, len(files))))
     read, problems = [], []
-    for arm, block, path in files:
+    for arm, trial, path in files:
         try:
-            curve = _curve(path, arm, block, points)
+            whole = known.curves.get(trial.id) or read_curve(path)
         except Exception as error:  # a torn parquet raises many types; the page says so and goes on
-            problems.append(f"curve of {arm}, block {block} cannot be read: {error}")
+            problems.append(f"curve of {arm}, block {trial.block} cannot be read: {error}")
             continue
-        if curve.loss:
-            read.append(curve)
+        if len(whole.loss):
+            binned = (_binned(x, points) for x in (whole.seconds, whole.tokens, whole.loss))
+            read.append(Curve(arm, trial.block, *binned))
     return read, problems
-
-
-def _curve(path: Path, arm: str, block: int, points: int) -> Curve:
-    import pyarrow.parquet as pq
-
-    table = pq.ParquetFile(path).read(columns=["seconds", "tokens", "loss"])
-    seconds, tokens, loss = (table[c].to_numpy().astype(float) for c in ("seconds", "tokens", "loss"))
-    usable = np.isfinite(loss)
-    return Curve(arm, block, *(_binned(x[usable], points) for x in (seconds, tokens, loss)))
 
 
 def _binned(values: np.ndarray, points: int) -> tuple[float, ...]:
