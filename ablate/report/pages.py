@@ -42,7 +42,7 @@ IN_PAGE = (
 
 
 def write_pages(root: Path, found: Findings, evidence: Evidence | None = None) -> Path:
-    """Everything below `<root>/report/`; the path of `report.html`. What `evidence` holds is not read again."""
+    """Everything below `<root>/report/`; the path of `report.html`. `evidence` is not read again."""
     folder = StudyPaths(root).report
     read, problems = series.curves(root, found, evidence)
     shown = (series.forest(found), series.heat(found), read, series.speeds(found))
