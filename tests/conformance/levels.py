@@ -127,7 +127,7 @@ VALUES: dict[str, list[Any]] = {
     ],
     "data.sorted_passes": [2, None],
     "data.tokenizer[bpe].vocabulary": [270],
-    "data.tokenizer[unigram].vocabulary": [200],
+    "data.tokenizer[unigram].vocabulary": [256],
     "data.tokenizer[byte-level].vocabulary": [512],
     "data.tokenizer[wordpiece].vocabulary": [300],
     "data.tokenizer[given].path": [str(corpora() / "smaller.txt")],
