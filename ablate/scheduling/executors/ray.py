@@ -35,7 +35,7 @@ class RaySpec(Config):
         ray = _import()
         try:
             _connect(ray, self.address)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        except (ConnectionError, ValueError, RuntimeError, OSError, ray.exceptions.RayError) as error:
             where = self.address or os.environ.get("RAY_ADDRESS") or "this machine"
             raise RefusedError(
                 f"run.executor: no Ray cluster at {where}: {_first_line(error)}; start one with `ray start "
