@@ -180,10 +180,10 @@ def _beside(
 
 
 def by_block(observed: Observed, evidence: Evidence) -> dict[str, dict[int, Curve]]:
-    """The curves of every usable trial, by arm and block."""
+    """The curves of every complete trial, by arm and block."""
     found: dict[str, dict[int, Curve]] = {}
     for record in observed.used:
-        if record.trial in evidence.curves:
+        if record.state == "complete" and record.trial in evidence.curves:
             found.setdefault(record.arm, {})[record.block] = evidence.curves[record.trial]
     return found
 

@@ -41,13 +41,13 @@ IN_PAGE = (
 )  # figures that the page draws with plotly; the others are tables there
 
 
-def write_pages(root: Path, found: Findings, evidence: Evidence | None = None) -> Path:
-    """Everything below `<root>/report/`; the path of `report.html`. `evidence` is not read again."""
+def write_pages(root: Path, found: Findings, evidence: Evidence) -> Path:
+    """Everything below `<root>/report/`; the path of `report.html`. Findings rest on the evidence."""
     folder = StudyPaths(root).report
-    read, problems = series.curves(root, found, evidence)
+    read = series.curves(found, evidence.curves)
     shown = (series.forest(found), series.heat(found), read, series.speeds(found))
     drawn = _figures(found, *shown)
-    context = _context(found, problems, list(drawn))
+    context = _context(found, list(drawn))
     write_json(folder / "findings.json", {"schema": 1, **found.to_dict()})
     write_json(folder / "negative-results.json", negative.to_json(found, context["negatives"]))
     for format, extension in EXTENSIONS.items():
@@ -108,7 +108,7 @@ def _behind(
     }
 
 
-def _context(found: Findings, problems: list[str], drawn: list[str]) -> dict[str, Any]:
+def _context(found: Findings, drawn: list[str]) -> dict[str, Any]:
     """What every template sees."""
     table = tables.ablation_table(found)
     return {
@@ -121,7 +121,7 @@ def _context(found: Findings, problems: list[str], drawn: list[str]) -> dict[str
         "contrasts": [arm for arm in found.arms if arm.contrast],
         "split_md": _mechanisms(found),
         "figures": drawn,
-        "warnings": list(dict.fromkeys([*found.warnings, *problems])),
+        "warnings": found.warnings,
         "places": tables.effect_places(found),
         "secondary": _secondary(found),
         "odd": [(arm.name, t) for arm in found.arms for t in arm.trials if t.odd],

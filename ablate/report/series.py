@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ablate.analysis import evidence
 from ablate.analysis import metrics as names
-from ablate.analysis.evidence import Evidence, read_curve
 from ablate.analysis.findings import ArmFindings, Findings
 from ablate.analysis.paired import Effect
-from ablate.records import StudyPaths
 from ablate.report.tables import SPEED, relative
 
 POINTS = 200  # per curve: more than a screen shows
@@ -113,28 +112,20 @@ def _tile(metric: str, e: Effect | None, strongest: float) -> Tile:
     return Tile(e, good, min(1.0, abs(e.estimate) / strongest), clear)
 
 
-def curves(root: Path, found: Findings, known: Evidence | None = None) -> tuple[list[Curve], list[str]]:
-    """Curves of every trial that has one, and what could not be read; `known` ones are not read again."""
-    known = known or Evidence()
-    paths = StudyPaths(root)
-    files = [
-        (arm.name, trial, paths.trial(trial.id).curve)
+def curves(found: Findings, read: Mapping[str, evidence.Curve]) -> list[Curve]:
+    """What the figures show of the curves that were read, by trial id, in the table's order."""
+    shown = [
+        (arm.name, trial.block, read[trial.id])
         for arm in found.arms
         for trial in arm.trials
-        if paths.trial(trial.id).curve.exists()
+        if trial.id in read
     ]
-    points = max(FEWEST, min(POINTS, ALL_POINTS // max(1, len(files))))
-    read, problems = [], []
-    for arm, trial, path in files:
-        try:
-            whole = known.curves.get(trial.id) or read_curve(path)
-        except Exception as error:  # a torn parquet raises many types; the page says so and goes on
-            problems.append(f"curve of {arm}, block {trial.block} cannot be read: {error}")
-            continue
-        if len(whole.loss):
-            binned = (_binned(x, points) for x in (whole.seconds, whole.tokens, whole.loss))
-            read.append(Curve(arm, trial.block, *binned))
-    return read, problems
+    points = max(FEWEST, min(POINTS, ALL_POINTS // max(1, len(shown))))
+    return [
+        Curve(arm, block, *(_binned(x, points) for x in (whole.seconds, whole.tokens, whole.loss)))
+        for arm, block, whole in shown
+        if len(whole.loss)
+    ]
 
 
 def _binned(values: np.ndarray, points: int) -> tuple[float, ...]:
@@ -181,9 +172,10 @@ EARLY = 1 / 8  # Narang et al. 2021 read the early loss at 65,536 of 524,288 ste
 
 def early(root: Path, found: Findings) -> dict[str, float]:
     """arm → training loss around an eighth of its steps, a mean over blocks; arms without curves left out."""
-    read, _ = curves(root, found)
+    trials = ((trial.id, arm.name, trial.block) for arm in found.arms for trial in arm.trials)
+    read, _ = evidence.read_curves(root, trials)
     losses: dict[str, list[float]] = {}
-    for curve in read:
+    for curve in curves(found, read):
         at = round(EARLY * (len(curve.loss) - 1))
         losses.setdefault(curve.arm, []).append(curve.loss[at])
     return {arm: sum(values) / len(values) for arm, values in losses.items()}

@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from ablate.analysis import analyze
-from ablate.analysis.evidence import Curve
+from ablate.analysis.evidence import Curve, read_evidence
 from ablate.analysis.mechanism import curvature, mechanism
 from ablate.analysis.multiplicity import benjamini_hochberg
 from ablate.analysis.pairing import pairing
@@ -115,6 +115,20 @@ def test_speed_and_quality_are_told_apart():
     assert slow.speed.estimate == pytest.approx(np.log(2), abs=0.03)
     for found in (fast, better, slow):
         assert found.equal_time.estimate == pytest.approx(found.equal_tokens.estimate + found.speed.estimate)
+
+
+def test_the_curve_of_a_failed_trial_is_read_but_counts_for_nothing(tmp_path):
+    frozen = synthetic.study(["a"])
+    done = synthetic.records(frozen)
+    ended = [
+        r.model_copy(update={"state": "diverged", "metrics": {}}) if (r.arm, r.block) == ("a", 0) else r
+        for r in done
+    ]
+    evidence = read_evidence(synthetic.write(tmp_path, frozen, ended), ended)
+    assert set(evidence.curves) == {r.trial for r in done}
+    split = analyze(frozen, ended, evidence=evidence).arm("a").contrast.mechanism
+    whole = analyze(frozen, done, evidence=evidence).arm("a").contrast.mechanism
+    assert (split.equal_time.n, whole.equal_time.n) == (len(frozen.blocks) - 1, len(frozen.blocks))
 
 
 def test_curves_that_cannot_be_compared_give_no_split():

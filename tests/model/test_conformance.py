@@ -128,7 +128,6 @@ def test_a_row_longer_than_the_encoder_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("position", ["scaled-sinusoidal", "rope", "t5"])
 def test_the_model_compiles_into_one_graph_and_computes_the_same(position: str):
-
     ids, positions, labels = batch()
     model = build(replace(TINY, {"position": position}))
     compiled = torch.compile(model, fullgraph=True, dynamic=False)

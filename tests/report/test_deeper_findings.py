@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from ablate.analysis import analyze
+from ablate.analysis.evidence import read_evidence
 from ablate.analysis.findings import (
     BestOfK,
     Check,
@@ -88,8 +89,9 @@ def found():
 def page(found, tmp_path_factory):
     root = tmp_path_factory.mktemp("deeper")
     frozen = synthetic.study()
-    synthetic.write(root, frozen, synthetic.records(frozen))
-    return write_pages(root, found)
+    records = synthetic.records(frozen)
+    synthetic.write(root, frozen, records)
+    return write_pages(root, found, read_evidence(root, records))
 
 
 @pytest.mark.parametrize(

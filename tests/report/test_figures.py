@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 import pytest
 
 from ablate.analysis import analyze
+from ablate.analysis.evidence import read_evidence
 from ablate.report import figures, series, strips
 
 from ..analysis import synthetic
@@ -24,9 +25,14 @@ def found():
 
 
 @pytest.fixture(scope="module")
-def drawn(root, found):
-    read, problems = series.curves(root, found)
-    assert not problems
+def evidence(root):
+    return read_evidence(root, synthetic.records(synthetic.study()))
+
+
+@pytest.fixture(scope="module")
+def drawn(found, evidence):
+    assert not evidence.problems
+    read = series.curves(found, evidence.curves)
     return {
         "forest": figures.forest(found, series.forest(found)),
         "tasks": figures.tasks(series.heat(found)),
@@ -80,10 +86,10 @@ def test_the_nearer_view_shows_the_same_centre(found):
     assert edge * axis.zoom - axis.left == pytest.approx(1.0)
 
 
-def test_many_curves_are_drawn_with_fewer_points_and_the_same_mean(root, found, monkeypatch):
-    fine, _ = series.curves(root, found)
+def test_many_curves_are_drawn_with_fewer_points_and_the_same_mean(found, evidence, monkeypatch):
+    fine = series.curves(found, evidence.curves)
     monkeypatch.setattr(series, "ALL_POINTS", 10)
-    coarse, _ = series.curves(root, found)
+    coarse = series.curves(found, evidence.curves)
     assert {len(c.loss) for c in coarse} == {series.FEWEST}
     for a, b in zip(fine, coarse, strict=True):
         assert sum(a.loss) / len(a.loss) == pytest.approx(sum(b.loss) / len(b.loss), rel=0.01)

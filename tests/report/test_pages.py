@@ -163,6 +163,7 @@ def test_a_torn_curve_and_a_torn_record_are_said_and_do_not_stop_the_report(tmp_
     paths.trial(synthetic.trial_id("baseline", 1)).record.write_text('{"study": ')
     text = (write_report(tmp_path).parent / "report.md").read_text()
     assert "curve of baseline, block 0 cannot be read" in text
+    assert text.count("curve of baseline, block 0") == 1
     assert "baseline-1/record.json cannot be read" in text
 
 
