@@ -101,7 +101,8 @@ def _far(axes: Any, half: float | None, bars: Sequence[Bar]) -> str:
         return ""
     axes.set_xscale("symlog", linthresh=half, linscale=2)
     whole = [k * 10.0**e for e in range(-6, 7) for k in (1, 3) if half < k * 10.0**e <= 2 * farthest]
-    at = sorted({0.0, *ticks(-half, half), *whole, *(-v for v in whole)})
+    inner = [v for v in ticks(-half, half) if abs(v) < 0.75 * half]  # labels nearer the bend would touch
+    at = sorted({0.0, *inner, *whole, *(-v for v in whole)})
     low, high = axes.get_xlim()
     axes.set_xticks([v for v in at if low <= v <= high], minor=False)
     axes.set_xticks([], minor=True)

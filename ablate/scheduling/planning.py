@@ -16,6 +16,7 @@ from ablate.scheduling.find import study_name
 from ablate.scheduling.plan import Plan, SpreadOf, make_plan, pilot_spread
 
 if TYPE_CHECKING:
+    from ablate.scheduling.executors import LocalExecutor
     from ablate.study import Study
 
 PILOT = "-pilot"
@@ -31,14 +32,18 @@ def plan_study(
     stated = spread or frozen.outcome.get("spread")
     known = SpreadOf(float(stated), "stated") if stated else read_pilot(runs, frozen.name)
     run = frozen.run
-    return make_plan(
+    here = _local_executor(run)
+    plan = make_plan(
         frozen,
         records,
-        workers=workers or run.get("workers") or _local_workers(run),
+        workers=workers or run.get("workers") or here.workers,
         rate_per_hour=run.get("rate_per_hour"),
         watts=run.get("watts"),
         pilot=known,
     )
+    if (run.get("executor") or {}).get("kind", "local") != "local":
+        return plan
+    return replace(plan, warnings=[*plan.warnings, *here.cautions(frozen)])
 
 
 def unchanged(study_file: Path, runs: Path) -> FrozenStudy | None:
@@ -61,14 +66,12 @@ def _frozen(study_file: Path) -> FrozenStudy:
     return design.freeze(study, created=now(), priors=prior_points(study)[0])
 
 
-def _local_workers(run: dict[str, object]) -> int:
+def _local_executor(run: dict[str, object]) -> LocalExecutor:
     from ablate.scheduling.run import local_executor
 
     gpus, threads = run.get("gpus_per_trial"), run.get("threads")
     # A study that insists on GPUs is planned on machines without one.
-    return local_executor(
-        None, 0 if gpus == 0 else None, threads if isinstance(threads, int) else None
-    ).workers
+    return local_executor(None, 0 if gpus == 0 else None, threads if isinstance(threads, int) else None)
 
 
 # --- the pilot -----------------------------------------------------------------------------------------

@@ -213,6 +213,8 @@ def _coordinate(
         f"{frozen.name}: {len(frozen.trials)} trials in {root}; "
         f"{executor.workers} at once ({executor.describe()})"
     )
+    for caution in executor.cautions(frozen):
+        say(f"warning: {caution}")
     try:
         with stop_on_signals(coordinator), showing(coordinator):
             coordinator.run()

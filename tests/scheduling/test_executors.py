@@ -1,12 +1,16 @@
 """Slots: a GPU each, or a share of the cores."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+from ablate.records import FrozenStudy
 from ablate.scheduling import RefusedError
 from ablate.scheduling.executors import LocalExecutor, LocalSpec, visible_gpus
+from ablate.scheduling.executors.local import slow_products
 from ablate.study import RunSpec
+from tests.scheduling.conftest import study
 
 
 def test_cpu_trials_share_the_cores_and_do_not_spin() -> None:
@@ -50,3 +54,45 @@ def test_workers_of_a_study_that_takes_what_there_is_are_at_most_its_gpus(
         LocalSpec().build(RunSpec(workers=2, gpus_per_trial=1).places())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert LocalSpec().build(RunSpec(workers=2).places()).workers == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision", "tells"),
+    [
+        (["avx2"], "bf16", True),
+        (["asimd"], "fp16", True),
+        (["avx2"], "fp32", False),
+        (["avx2", "avx512f"], "bf16", False),
+        (["asimd", "bf16"], "bf16", False),
+        ([], "bf16", False),
+    ],
+)
+def test_products_that_the_cpu_has_no_arithmetic_for_are_announced(
+    tmp_path: Path, flags: list[str], precision: str, tells: bool
+) -> None:
+    told = slow_products(of_precision(tmp_path, precision), flags, "Some CPU")
+    assert len(told) == tells
+    if tells:
+        assert told[0].startswith(f"baseline, wide: train.precision {precision} is many times slower")
+        assert "(Some CPU)" in told[0]
+        assert "`train.precision: fp32`" in told[0]
+
+
+def test_an_arm_that_trains_for_nothing_is_not_slow(tmp_path: Path) -> None:
+    untrained = of_precision(tmp_path, "bf16", {"unit": "steps", "amount": 0})
+    assert slow_products(untrained, ["avx2"], "Some CPU") == []
+
+
+def of_precision(root: Path, kind: str, budget: dict[str, object] | None = None) -> FrozenStudy:
+    """Two arms in one precision."""
+    base = study(root, {"baseline": {}, "wide": {}})
+    arms = [
+        arm.model_copy(
+            update={
+                "recipe": {"train": {"precision": {"kind": kind}}},
+                "budget": budget or {"unit": "tokens", "amount": 1e6},
+            }
+        )
+        for arm in base.arms
+    ]
+    return base.model_copy(update={"arms": arms})

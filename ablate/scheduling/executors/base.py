@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ablate.records import TrialPaths
+from ablate.records import FrozenStudy, TrialPaths
 
 RESUMABLE = 75  # the trial checkpointed and stopped on request (EX_TEMPFAIL)
 HELD = 73  # another process is running this very trial
@@ -84,6 +84,10 @@ class Executor(ABC):
     @abstractmethod
     def describe(self) -> str:
         """Where trials run, in a few words."""
+
+    def cautions(self, study: FrozenStudy) -> list[str]:
+        """What its places will do to this study; a study is never refused for it."""
+        return []
 
     def close(self) -> None:  # noqa: B027  most have nothing to give back
         """Give back what the executor started for itself."""

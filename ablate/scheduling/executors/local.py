@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ablate.knobs import Config
-from ablate.records import TrialPaths
+from ablate.records import FrozenStudy, TrialPaths
+from ablate.records.provenance import cpu_flags, cpu_model
 from ablate.scheduling import RefusedError, processes
 from ablate.scheduling.executors.base import COMMAND, HELD, RESUMABLE, UNKNOWN, Executor, Job, Places
 from ablate.scheduling.lock import Holder, held, holder
@@ -40,6 +41,27 @@ class LocalSpec(Config):
         return LocalExecutor(
             workers, gpus=gpus, threads=places.threads, pin=places.pin, command=places.command
         )
+
+
+def slow_products(study: FrozenStudy, flags: Collection[str], cpu: str) -> list[str]:
+    """Arms whose products have 16 bits where a CPU has only 32, which costs far more than it saves.
+
+    Without AVX-512 or AMX (x86) or the bf16 extension (Arm), torch falls back to scalar code: on an EPYC with
+    AVX2, 1 to 18 GFLOP/s in bf16 against 66 to 73 in fp32 (docs/performance.md). Flags unknown: silent.
+    """
+    if not flags or {"avx512f", "amx_bf16", "bf16"} & set(flags):
+        return []
+    arms: dict[str, list[str]] = {}
+    for arm in study.arms:
+        kind = str(arm.recipe.get("train", {}).get("precision", {}).get("kind"))
+        if kind in ("bf16", "bf16-pure", "fp16", "fp16-scaled") and arm.budget.get("amount"):
+            arms.setdefault(kind, []).append(arm.name)
+    return [
+        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: train.precision "
+        f"{kind} is many times slower than fp32 on this CPU ({cpu}), which has no 16-bit arithmetic; train "
+        "where there is some, or take `train.precision: fp32` (`ablate doctor` measures both)"
+        for kind, names in arms.items()
+    ]
 
 
 @dataclass
@@ -130,6 +152,9 @@ class LocalExecutor(Executor):
 
     def describe(self) -> str:
         return f"{len(self.gpus)} GPUs" if self.gpus else f"CPU, {self.threads_each} threads each"
+
+    def cautions(self, study: FrozenStudy) -> list[str]:
+        return [] if self.gpus else slow_products(study, cpu_flags(), cpu_model())
 
     @property
     def threads_each(self) -> int:  # type: ignore[override]
