@@ -21,7 +21,11 @@ def device(hardware: Mapping[str, Any]) -> str:
         return "not recorded"
     text = _words(known[0])
     cores = hardware.get("cores") or hardware.get("threads") or hardware.get("cpu_count")
-    return text if accelerators or not cores else f"{text}, {cores} cores"
+    if accelerators or not cores:
+        return text
+    present = hardware.get("cores_present") or cores
+    bound = f"{cores} of {present}" if present > cores else f"{cores}"  # a trial has cores of its own
+    return f"{text}, {bound} core{'' if present == 1 else 's'}{' a trial' if present > cores else ''}"
 
 
 def _words(value: Any) -> str:
