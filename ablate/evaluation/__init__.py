@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ablate.evaluation.checks import check
+from ablate.evaluation.checks import check, fetch
 from ablate.evaluation.config import EvaluateSpec, FinetuneConfig
 from ablate.evaluation.reference import majority, scale, tfidf
 from ablate.evaluation.sources import TaskError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EvaluateSpec", "Evaluation", "EvaluationError", "FinetuneConfig", "Task", "TaskError",
-    "check", "evaluate", "majority", "scale", "tfidf",
+    "check", "evaluate", "fetch", "majority", "scale", "tfidf",
 ]  # fmt: skip
 
 

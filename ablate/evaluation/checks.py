@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from ablate.data.grammar import TASKS as GRAMMAR
 from ablate.evaluation.config import EvaluateSpec, GlueSpec
 from ablate.evaluation.glue import AX, GLUE, KNOWN
-from ablate.evaluation.sources import FileSplit, Split, TaskError, data_root
+from ablate.evaluation.sources import FileSplit, HubSplit, Split, TaskError, data_root
 from ablate.evaluation.tasks import Task, glue_names, glue_present, resolve
 
 
@@ -24,6 +24,23 @@ def check(spec: EvaluateSpec) -> list[str]:
             told += _names("max_train", group.max_train, KNOWN if group is spec.glue else GRAMMAR)
     tasks = resolve(spec)
     return [*told, *_clashes(tasks), *(message for task in tasks for message in _splits(task))]
+
+
+def fetch(spec: EvaluateSpec) -> list[str]:
+    """Bring the tasks that are on the hub to this machine; a message for each that cannot be had.
+
+    Before training: a task that is missed after it has cost the trial its whole budget.
+    """
+    told = []
+    for task in resolve(spec):
+        splits = (task.train, *task.validation.values(), *task.unlabelled.values())
+        try:
+            for split in splits:
+                if isinstance(split, HubSplit):
+                    split.fetch()
+        except TaskError as error:
+            told.append(str(error))
+    return told
 
 
 def _names(section: str, given: Iterable[str], known: Iterable[str]) -> list[str]:

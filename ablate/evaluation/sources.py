@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import datasets
     import pandas as pd
 
 SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
@@ -83,6 +84,11 @@ class HubSplit:
         return None
 
     def read(self, columns: Sequence[str]) -> pd.DataFrame:
+        frame: pd.DataFrame = self.fetch().to_pandas()
+        return frame[list(columns)]
+
+    def fetch(self) -> datasets.Dataset:
+        """The split, downloaded or from the hub client's cache. Raises TaskError."""
         import datasets
 
         try:
@@ -93,8 +99,7 @@ class HubSplit:
                 f"Set ABLATE_DATA to a folder that holds glue/{self.name}/{self.split}.parquet, "
                 "or allow access to the hub"
             ) from error
-        frame: pd.DataFrame = rows.to_pandas()
-        return frame[list(columns)]
+        return rows
 
 
 @dataclass(frozen=True)

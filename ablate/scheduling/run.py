@@ -55,6 +55,7 @@ def run_study(study_file: Path, runs: Path, workers: int | None = None, *, again
 def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: bool = False) -> int:
     """Run or resume a study that was read already, without a report; the exit code."""
     root = runs / study.name
+    fetch_tasks(study)
     executor = places_for(study, workers)
     try:
         with coordinator_lock(root) as lock:
@@ -65,6 +66,15 @@ def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: b
     finally:
         executor.close()
     return code
+
+
+def fetch_tasks(study: Study) -> None:
+    """Have every task at hand before anything trains. Raises RefusedError naming those that cannot be had."""
+    from ablate.evaluation import fetch
+
+    told = fetch(study.file.evaluate)
+    if told:
+        raise RefusedError("\n".join(told))
 
 
 def places_for(study: Study, workers: int | None) -> Executor:

@@ -91,3 +91,12 @@ def test_a_slurm_study_without_slurm_is_refused(tmp_path: Path) -> None:
     path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not Path(p, "sbatch").exists())
     said = refusal(tmp_path, "{executor: slurm}", PATH=path)
     assert "there is no sbatch on this machine" in said
+
+
+def test_tasks_that_cannot_be_had_are_told_before_anything_trains(tmp_path: Path) -> None:
+    evaluate = "{executor: local}\nevaluate: {glue: {tasks: [cola]}}"
+    said = refusal(
+        tmp_path, evaluate, ABLATE_DATA="", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path.parent / "hub")
+    )
+    assert "task 'cola' could not be loaded from the hub (nyu-mll/glue)" in said
+    assert "Set ABLATE_DATA to a folder that holds glue/cola/train.parquet" in said
