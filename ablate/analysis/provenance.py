@@ -24,8 +24,9 @@ def device(hardware: Mapping[str, Any]) -> str:
     if accelerators or not cores:
         return text
     present = hardware.get("cores_present") or cores
-    bound = f"{cores} of {present}" if present > cores else f"{cores}"  # a trial has cores of its own
-    return f"{text}, {bound} core{'' if present == 1 else 's'}{' a trial' if present > cores else ''}"
+    if present > cores:  # trials were bound to cores of their own
+        return f"{text}, {cores} of {present} cores a trial"
+    return f"{text}, {cores} core{'' if cores == 1 else 's'}"
 
 
 def _words(value: Any) -> str:

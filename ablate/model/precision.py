@@ -111,6 +111,9 @@ class _Precision(Config):
     kind: str = ""
     autocast: ClassVar[str | None] = None  # the type that matrix products are cast to
     fp32_products: ClassVar[str] = "highest"
+    sixteen_bits: ClassVar[bool] = (
+        False  # all products have 16 bits, so it needs a device that has such units
+    )
     finetunes_in_bf16: ClassVar[bool] = True
 
     def supported(self, device: str | torch.device) -> Support:
@@ -209,10 +212,13 @@ class BF16(_Autocast):
     """Autocast: products in bfloat16, weights and everything delicate in fp32."""
 
     kind: Literal["bf16"] = "bf16"
+    sixteen_bits: ClassVar[bool] = True
 
 
 class _Scaled(_Precision):
     """float16 with a dynamic loss scale."""
+
+    sixteen_bits: ClassVar[bool] = True
 
     def supported(self, device: str | torch.device) -> Support:
         return _native("fp16", (5, 3), device)
@@ -264,6 +270,7 @@ class PureBF16(_Precision):
     """Weights, gradients and optimizer moments in bfloat16: half the memory, no fp32 copy anywhere."""
 
     kind: Literal["bf16-pure"] = "bf16-pure"
+    sixteen_bits: ClassVar[bool] = True
     stochastic_rounding: Annotated[
         bool,
         Knob(

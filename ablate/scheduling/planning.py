@@ -41,8 +41,8 @@ def plan_study(
         watts=run.get("watts"),
         pilot=known,
     )
-    if (run.get("executor") or {}).get("kind", "local") != "local":
-        return plan
+    if (run.get("executor") or {}).get("kind", "local") != "local" or run.get("gpus_per_trial"):
+        return plan  # it trains elsewhere: this machine's CPU does not matter
     return replace(plan, warnings=[*plan.warnings, *here.cautions(frozen)])
 
 

@@ -55,9 +55,9 @@ def run_study(study_file: Path, runs: Path, workers: int | None = None, *, again
 def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: bool = False) -> int:
     """Run or resume a study that was read already, without a report; the exit code."""
     root = runs / study.name
-    fetch_tasks(study)
     executor = places_for(study, workers)
     try:
+        fetch_tasks(study)  # after what is refused without waiting for a network
         with coordinator_lock(root) as lock:
             frozen = freeze(study, root)
             code = _coordinate(grown(frozen, read_growth(root)), study, root, executor, again, lock)

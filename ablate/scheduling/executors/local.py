@@ -47,14 +47,17 @@ def slow_products(study: FrozenStudy, flags: Collection[str], cpu: str) -> list[
     """Arms whose products have 16 bits where a CPU has only 32, which costs far more than it saves.
 
     Without AVX-512 or AMX (x86) or the bf16 extension (Arm), torch falls back to scalar code: on an EPYC with
-    AVX2, 1 to 18 GFLOP/s in bf16 against 66 to 73 in fp32 (docs/performance.md). Flags unknown: silent.
+    AVX2 `ablate doctor` measured 1 GFLOP/s in bf16 and 131 in fp32. Flags unknown: silent.
     """
     if not flags or {"avx512f", "amx_bf16", "bf16"} & set(flags):
         return []
+    from ablate.model.precision import PRECISIONS  # free of torch, but `status` needs none of it
+
+    slow = {cls().kind for cls in PRECISIONS if cls.sixteen_bits}
     arms: dict[str, list[str]] = {}
     for arm in study.arms:
         kind = str(arm.recipe.get("train", {}).get("precision", {}).get("kind"))
-        if kind in ("bf16", "bf16-pure", "fp16", "fp16-scaled") and arm.budget.get("amount"):
+        if kind in slow and arm.budget.get("amount"):
             arms.setdefault(kind, []).append(arm.name)
     return [
         f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: train.precision "
