@@ -8,6 +8,9 @@ RUNS ?= runs
 # Spinning OpenMP threads of two trials starve each other on few cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# Tests side by side, one to a core; whoever is done takes what another has left.
+ABREAST := -n logical --maxprocesses 8 --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help setup study test test-all chaos check fmt knobs plan status report dashboard clean
 
@@ -25,10 +28,10 @@ study: setup  ## run or resume STUDY (default: studies/quickstart.yaml), then pr
 	@$(BIN)/ablate run $(STUDY) --runs $(RUNS)
 
 test: setup  ## fast tests and a representative part of the slow ones
-	$(BIN)/python -m pytest -m "not slow or representative"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow or representative" $(ABREAST)
 
 test-all: setup  ## every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ABREAST)
 
 chaos: setup  ## every fault over real processes, then a table of them (ten minutes)
 	$(BIN)/python -m pytest tests/chaos --timeout 600

@@ -104,8 +104,9 @@ def _build(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> dict[str
 
 
 def _finish(place: Path, content: Mapping[str, Any]) -> None:
-    for result in place.glob(f"*{RESULT}"):
-        result.unlink()
+    half_written = place.glob(".*.tmp")  # by a process that was killed
+    for used in (*place.glob(f"*{RESULT}"), *half_written):
+        used.unlink()
     (place / MANIFEST).unlink()
     files = {path.name: path.stat().st_size for path in sorted(place.iterdir())}
     for path in place.iterdir():
