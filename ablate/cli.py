@@ -98,8 +98,26 @@ Runs = Annotated[Path, typer.Option(help="the folder that holds one folder per s
 Workers = Annotated[
     int | None, typer.Option(min=1, help="trials at once; default: the study's, else one per GPU")
 ]
+
 Format = Annotated[Shape, typer.Option("--format", help="json prints JSON alone on standard output")]
 RUNS = Path("runs")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ablate import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

@@ -56,14 +56,15 @@ def percent(share: float | None) -> str:
     return MISSING if share is None else f"{number(100 * share, 1, sign=True)} %"
 
 
-def quantity(value: float | None) -> str:
-    """A count in three digits: `12.3 M`."""
+def quantity(value: float | None, *, measured: bool = False) -> str:
+    """A count in three digits: `12.3 M`, `20 M`; a measured one keeps its noughts, `18.0 k`."""
     if value is None:
         return MISSING
+    digits = "#.3g" if measured else ".3g"
     for size, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.3g} {name}"
-    return f"{value:.3g}"
+            return f"{value / size:{digits}}".rstrip(".") + f" {name}"
+    return f"{value:{digits}}".rstrip(".")
 
 
 def duration(seconds: float) -> str:

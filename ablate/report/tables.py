@@ -279,7 +279,9 @@ def speed(arm: ArmFindings) -> Cell:
     """Tokens per second and its change against the reference, which is what a wall-clock budget trades in."""
     mean = _mean(arm, SPEED)
     share = relative(arm, SPEED)
-    text = numbers.quantity(mean) + (f" ({numbers.percent(share)})" if share is not None else "")
+    text = numbers.quantity(mean, measured=True) + (
+        f" ({numbers.percent(share)})" if share is not None else ""
+    )
     return Cell(text, mean)
 
 
@@ -430,7 +432,7 @@ def table_notes(found: Findings, preset: str = "full") -> list[str]:
     if any(arm.standing == "best" for arm in found.arms):
         notes.append("Bold: significantly better than every other arm (Bonferroni over all pairs).")
     if any(arm.standing == "equivalent to the best" for arm in found.arms):
-        notes.append("Underlined: equivalent to the highest mean (Bonferroni over all pairs).")
+        notes.append("Underlined: equivalent to the best mean (Bonferroni over all pairs).")
     if preset not in MARKED and any(below_margin(c) for c in found.contrasts.values()):
         notes.append("*: the difference is real (adjusted p below α) but below the margin.")
     lost = [note for arm in found.arms for note in _lost(found, arm)]

@@ -28,4 +28,5 @@ def test_p_values():
 
 def test_quantities_and_durations():
     assert [numbers.quantity(x) for x in (0, 950, 12_345, 2.5e9)] == ["0", "950", "12.3 k", "2.5 B"]
+    assert [numbers.quantity(x, measured=True) for x in (0, 241.3, 18_000)] == ["0.00", "241", "18.0 k"]
     assert [numbers.duration(x) for x in (12.34, 600, 86400)] == ["12.3 s", "10 min", "24 h"]
