@@ -496,6 +496,26 @@ def bench_precision(
     _json(found) if form is Shape.json else print(precision.markdown(table, without))
 
 
+@bench_app.command("plumbing")
+def bench_plumbing(
+    recipe: Annotated[str, typer.Option(help="whose step it is a share of")] = "crammed-small",
+    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    steps: Annotated[int, typer.Option(min=100, help="per round")] = 500,
+    form: Format = Shape.text,
+) -> None:
+    """What Lightning, callbacks and logging add to a step, against a loop written by hand."""
+    from ablate.bench import plumbing
+    from ablate.bench.subjects import changed
+    from ablate.scheduling.steps import find_recipe
+
+    found = plumbing.bench(
+        changed(find_recipe(recipe), compiled=None, precision=precision), recipe, steps=steps, rounds=rounds,
+        tell=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    _json(found.to_dict()) if form is Shape.json else print(found.text())
+
+
 @bench_app.command("data")
 def bench_data(
     source: Annotated[
