@@ -14,7 +14,7 @@ from ablate.analysis.multiplicity import benjamini_hochberg, holm
 from ablate.analysis.observed import Observed
 from ablate.analysis.paired import Effect, Equivalence, effect, equivalence
 from ablate.analysis.sequential import Progress, StoppingRule, decide
-from ablate.analysis.tasks import by_arm, task_effects
+from ablate.analysis.tasks import Scored, by_arm
 from ablate.analysis.unpaired import as_effect, dunnett, unpaired
 from ablate.analysis.verdicts import reason, verdict
 from ablate.records import FrozenStudy
@@ -164,13 +164,13 @@ def _beside(
     sources: _Sources, pairs: Mapping[str, str], found: Mapping[str, Contrast]
 ) -> dict[str, Contrast]:
     """What predictions and curves say, and the unpaired tests where blocks are not shared."""
-    tasks = by_arm(sources.observed, sources.evidence)
+    tasks = Scored(by_arm(sources.observed, sources.evidence))
     curves = by_block(sources.observed, sources.evidence)
     loose = {} if sources.study.paired else _unpaired(sources, pairs)
     done = {}
     for arm, c in found.items():
         effects, components = (
-            task_effects(tasks, arm, pairs[arm], alpha=sources.alpha) if sources.study.paired else ({}, {})
+            tasks.effects(arm, pairs[arm], alpha=sources.alpha) if sources.study.paired else ({}, {})
         )
         done[arm] = replace(
             c, tasks=effects, nested=components, unpaired=loose.get(arm),

@@ -23,13 +23,16 @@ class Scorer:
     finish: Finish
 
     def weighted(self, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Points: [draw, seed, fine-tuning seed] from predictions [seed, fine-tuning seed, item]."""
+        """Points: [draw, seed, fine-tuning seed] from predictions [seed, fine-tuning seed, item].
+
+        `weights` [draw, item] says how often each example was drawn, as many in all as there are examples.
+        """
         shape = (len(weights), *predictions.shape[:2])
         flat = predictions.reshape(-1, predictions.shape[-1])
         features = self.features(flat, labels)
         # One product for all features takes a third of the time of one each.
         sums = weights @ np.concatenate(features).astype(weights.dtype).T
-        sums /= weights.sum(axis=1, keepdims=True)
+        sums /= len(labels)
         # A feature of the labels alone is one row for all runs: it broadcasts in `finish`.
         means = np.split(sums, np.cumsum([len(f) for f in features])[:-1], axis=1)
         return np.asarray(100.0 * np.broadcast_to(self.finish(means), shape[:1] + flat.shape[:1])).reshape(

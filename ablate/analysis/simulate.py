@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.analysis import power
-from ablate.analysis.items import crossed, multi_bootstrap
+from ablate.analysis.items import crossed, draw, item_draws, multi_bootstrap
 from ablate.analysis.multiplicity import benjamini_hochberg, holm
 from ablate.analysis.paired import effect, equivalence
 from ablate.analysis.sequential import StoppingRule, decide
@@ -114,7 +114,10 @@ def bootstrap_coverage(n: int, score: str, spread: float, studies: int, rng: np.
     """Multi-bootstrap of a score that is no mean; the arms are equal, so the truth is 0."""
 
     def inside() -> bool:
-        t = multi_bootstrap("m/x", score, *_runs(n, spread, rng), rng=rng, draws=300)
+        arm, reference, labels = _runs(n, spread, rng)
+        weights = item_draws(len(labels), 300, rng)
+        sides = [draw(score, side, labels, weights) for side in (arm, reference)]
+        t = multi_bootstrap("m/x", score, *sides, rng=rng)
         return t.low is not None and t.high is not None and t.low <= 0 <= t.high
 
     setting = f"{score}, {n} seeds, noise {spread:g}"

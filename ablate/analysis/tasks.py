@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ablate.analysis.evidence import Evidence, Predictions, stacked
+from ablate.analysis.evidence import Evidence, Predictions, sharing
 from ablate.analysis.findings import Nested, TaskEffect
-from ablate.analysis.items import DRAWS, crossed, item_draws, multi_bootstrap
+from ablate.analysis.items import DRAWS, Drawn, Right, crossed, draw, item_draws, multi_bootstrap, right
 from ablate.analysis.nested import nested
 from ablate.analysis.observed import Observed
 from ablate.analysis.scores import SCORES
@@ -26,41 +26,65 @@ def by_arm(observed: Observed, evidence: Evidence) -> Tasks:
     return found
 
 
-def task_effects(
-    tasks: Tasks, arm: str, reference: str, *, alpha: float, seed: int = 0
-) -> tuple[dict[str, TaskEffect], dict[str, Nested]]:
-    """Per metric that both arms were scored on: the effect for new seeds and examples, and its components."""
-    effects: dict[str, TaskEffect] = {}
-    components: dict[str, Nested] = {}
-    for metric, own in tasks.get(arm, {}).items():
-        other = tasks.get(reference, {}).get(metric)
-        score = next(iter(own.values())).score
-        if not other or score not in SCORES:
-            continue
-        pair = stacked(own, other)
-        if isinstance(pair, str):
-            effects[metric] = TaskEffect(metric, score, "none", 0, 0, 0, level=1 - alpha, note=pair)
-            continue
-        effects[metric] = _effect(metric, score, *pair, alpha=alpha, seed=seed)
-        a, b, labels = pair
-        found = nested(metric, SCORES[score].all(a, labels) - SCORES[score].all(b, labels))
-        if found is not None:
-            components[metric] = found
-    return effects, components
+class Scored:
+    """Predictions of every arm with their scores; drawn once, however many contrasts an arm is in.
+
+    The draws are the same for every arm of a study: its intervals differ by their data alone.
+    """
+
+    def __init__(self, tasks: Tasks, *, seed: int = 0) -> None:
+        self.tasks, self.seed = tasks, seed
+        # Every contrast asks for its reference again, and the next one at most for its arm.
+        self._runs = functools.lru_cache(maxsize=64)(self._score)
+        self._weights = functools.lru_cache(maxsize=8)(self._draw)  # 1,000 examples: 4 MB and 40 ms
+
+    def effects(
+        self, arm: str, reference: str, *, alpha: float
+    ) -> tuple[dict[str, TaskEffect], dict[str, Nested]]:
+        """Per metric that both were scored on: the effect for new seeds and examples, and its components."""
+        effects: dict[str, TaskEffect] = {}
+        components: dict[str, Nested] = {}
+        for metric, own in self.tasks.get(arm, {}).items():
+            other = self.tasks.get(reference, {}).get(metric)
+            score = next(iter(own.values())).score
+            if not other or score not in SCORES:
+                continue
+            shared = sharing(own, other)
+            if isinstance(shared, str):
+                effects[metric] = TaskEffect(metric, score, "none", 0, 0, 0, level=1 - alpha, note=shared)
+                continue
+            a, b = (self._runs(side, metric, score, *shared) for side in (arm, reference))
+            effects[metric] = _effect(metric, score, a, b, np.random.default_rng(self.seed), alpha)
+            found = nested(metric, a.each - b.each)
+            if found is not None:
+                components[metric] = found
+        return effects, components
+
+    def _score(
+        self, arm: str, metric: str, score: str, blocks: tuple[int, ...], repeats: int
+    ) -> Right | Drawn:
+        own = self.tasks[arm][metric]
+        predictions = np.stack([own[block].predictions[:repeats] for block in blocks])
+        labels = own[blocks[0]].labels
+        if score == "accuracy":
+            return right(predictions, labels)
+        return draw(score, predictions, labels, self._weights(len(labels)))
+
+    def _draw(self, items: int) -> np.ndarray:
+        return item_draws(items, DRAWS, np.random.default_rng([self.seed, items]))
 
 
 def _effect(
-    metric: str, score: str, arm: np.ndarray, reference: np.ndarray, labels: np.ndarray,
-    *, alpha: float, seed: int,
-) -> TaskEffect:  # fmt: skip
-    if score == "accuracy":
-        right = (arm == labels).mean(axis=1) - (reference == labels).mean(axis=1)
-        return crossed(metric, 100.0 * right, alpha=alpha, finetuning_seeds=arm.shape[1])
-    # The same draws for every arm of a study: its intervals differ by their data alone.
-    rng, weights = np.random.default_rng(seed), _weights(len(labels), seed)
-    return multi_bootstrap(metric, score, arm, reference, labels, rng=rng, alpha=alpha, weights=weights)
-
-
-@functools.lru_cache(maxsize=8)  # a set of 1,000 examples: 4 MB, and 40 ms that 200 arms would pay again
-def _weights(items: int, seed: int) -> np.ndarray:
-    return item_draws(items, DRAWS, np.random.default_rng([seed, items]))
+    metric: str,
+    score: str,
+    arm: Right | Drawn,
+    reference: Right | Drawn,
+    rng: np.random.Generator,
+    alpha: float,
+) -> TaskEffect:
+    if isinstance(arm, Right) and isinstance(reference, Right):
+        differences = 100.0 * (arm.right - reference.right)
+        return crossed(metric, differences, alpha=alpha, finetuning_seeds=arm.each.shape[1])
+    assert isinstance(arm, Drawn)
+    assert isinstance(reference, Drawn)
+    return multi_bootstrap(metric, score, arm, reference, rng=rng, alpha=alpha)

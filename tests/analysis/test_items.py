@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.anova import anova_lm
 
-from ablate.analysis.items import crossed, mean_squares, multi_bootstrap
+from ablate.analysis.items import crossed, draw, item_draws, mean_squares, multi_bootstrap
 from ablate.analysis.nested import nested
 from ablate.analysis.scores import SCORES
 from ablate.evaluation.metrics import score
@@ -66,10 +66,12 @@ def test_one_block_or_identical_predictions_have_no_interval():
     assert crossed("m/x", np.ones((1, 9))).low is None
     assert "no prediction differs" in crossed("m/x", np.zeros((3, 9))).note
     same = np.random.default_rng(0).integers(0, 2, (3, 1, 40))
-    found = multi_bootstrap("m/x", "mcc", same, same, same[0, 0], rng=np.random.default_rng(0))
+    weights = item_draws(40, 100, np.random.default_rng(0))
+    runs = draw("mcc", same, same[0, 0], weights)
+    found = multi_bootstrap("m/x", "mcc", runs, runs, rng=np.random.default_rng(0))
     assert (found.estimate, found.low) == (0, None)
-    two = multi_bootstrap("m/x", "mcc", same[:2], same[1:], same[0, 0], rng=np.random.default_rng(0))
-    assert "needs 3" in two.note
+    sides = [draw("mcc", side, same[0, 0], weights) for side in (same[:2], same[1:])]
+    assert "needs 3" in multi_bootstrap("m/x", "mcc", *sides, rng=np.random.default_rng(0)).note
 
 
 def test_the_multi_bootstrap_of_an_item_mean_agrees_with_the_closed_form():
@@ -82,7 +84,8 @@ def test_the_multi_bootstrap_of_an_item_mean_agrees_with_the_closed_form():
         arms.append(np.where(right, labels, 1 - labels))
     rows = 100 * ((arms[0] == labels).mean(1) - (arms[1] == labels).mean(1))
     exact = crossed("m/x", rows)
-    drawn = multi_bootstrap("m/x", "accuracy", *arms, labels, rng=rng, draws=4000)
+    weights = item_draws(400, 4000, rng)
+    drawn = multi_bootstrap("m/x", "accuracy", *(draw("accuracy", a, labels, weights) for a in arms), rng=rng)
     assert drawn.estimate == pytest.approx(exact.estimate)
     assert drawn.high - drawn.low == pytest.approx(exact.high - exact.low, rel=0.1)
 
