@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -52,6 +53,14 @@ def open_storage(url: str) -> RDBStorage:
         return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=_arguments(parsed))
     except (sa.exc.SQLAlchemyError, ImportError, RuntimeError, *_LOST) as error:
         raise RefusedError(_refusal(parsed, error)) from None
+
+
+def name_values(study: optuna.Study, metrics: list[str]) -> None:
+    """What dashboards call a study's values; Optuna's own name is "Objective 0"."""
+    if study.metric_names != metrics:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(metrics)
 
 
 def _arguments(url: URL) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ablate.knobs import canonical, differences, suggest
 from ablate.recipe import Recipe
 from ablate.records import FrozenArm, FrozenStudy, Search
 from ablate.records.schema import Growth
+from ablate.scheduling.connection import name_values
 
 MOST_MISSES = 200  # draws in a row that are no new, buildable arm: the space is used up
 
@@ -58,6 +59,7 @@ class Sampling:
         study = optuna.create_study(
             study_name=name, storage=storage, directions=directions, load_if_exists=True
         )
+        name_values(study, [str(o["metric"]) for o in self.objectives])
         drawn = len(study.get_trials(deepcopy=False))
         # A sampler that started again from the same seed would draw its first points once more; a sequence
         # keeps its place in the storage, under its seed.

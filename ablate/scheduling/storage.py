@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ablate.knobs import Choice, Config, Domain, Number, Variants, knobs, parameters, plain
 from ablate.records import FrozenStudy, Record
 from ablate.scheduling.attempts import Standing
-from ablate.scheduling.connection import Claim, answering, open_storage, sqlite
+from ablate.scheduling.connection import Claim, answering, name_values, open_storage, sqlite
 
 __all__ = ["Queue", "open_storage", "sqlite"]
 
@@ -59,6 +59,7 @@ class Queue:
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(seed=0),  # never draws: every arm is enumerated
         )
+        name_values(self.study, [str(frozen.outcome["metric"])])
         self._claim = Claim(self.storage, frozen, root or Path())
         self._recipe = recipe
         self._levels = _levels(frozen, recipe) if recipe else {}

@@ -88,6 +88,13 @@ def test_varied_knobs_are_recorded_with_their_own_domains(root: Path) -> None:
     assert wide.distributions["width"] == optuna.distributions.IntDistribution(8, 64)
 
 
+def test_dashboards_call_the_value_by_the_outcomes_name(root: Path) -> None:
+    frozen = frozen_of(root)
+    for _ in range(2):  # opened anew, too
+        queue = Queue(frozen, sqlite(root / "optuna.db"))
+        assert queue.study.metric_names == [frozen.outcome["metric"]]
+
+
 def test_a_trial_left_running_by_a_dead_coordinator_is_taken_up_not_doubled(root: Path) -> None:
     frozen = frozen_of(root)
     first = Queue(frozen, sqlite(root / "optuna.db"))
