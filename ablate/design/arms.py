@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ablate.design import checks
 from ablate.design.kinds import KINDS, off, replicated
 from ablate.design.values import BASELINE, Arm, Loc
+from ablate.words import each_once
 
 if TYPE_CHECKING:
     from ablate.study import Study
@@ -41,11 +42,7 @@ def problems(study: Study) -> list[tuple[Loc, str]]:
 
 def cautions(study: Study) -> list[str]:
     """Couplings that arms of a valid study should mind: each said once, with the arms it is true of."""
-    named: dict[str, list[str]] = {}
-    for arm in arms(study):
-        for warning in arm.recipe.warnings():
-            named.setdefault(warning, []).append(arm.name)
-    return [f"{', '.join(names)}: {warning}" for warning, names in named.items()]
+    return each_once((arm.name, warning) for arm in arms(study) for warning in arm.recipe.warnings())
 
 
 def _arms(study: Study) -> tuple[list[Arm], list[tuple[Loc, str]]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate.numerals import roman
+from ablate.words import roman
 
 MOST = 15  # factors: the defining relation has 2^(factors − base) words
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ablate.knobs import show
-from ablate.numerals import roman
 from ablate.scheduling.plan import Part, Plan, PlannedArm
+from ablate.words import roman
 
 MOST_ARMS = 60  # shown one by one
 

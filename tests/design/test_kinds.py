@@ -10,7 +10,7 @@ from pyDOE3 import fracfact_aliasing
 
 from ablate.design import arms, freeze
 from ablate.design.fraction import NoFractionError, fraction
-from ablate.numerals import roman
+from ablate.words import roman
 from ablate.study import Study, StudyError
 
 HEAD = """\

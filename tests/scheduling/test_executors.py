@@ -73,7 +73,7 @@ def test_products_that_the_cpu_has_no_arithmetic_for_are_announced(
     told = slow_products(of_precision(tmp_path, precision), flags, "Some CPU")
     assert len(told) == tells
     if tells:
-        assert told[0].startswith(f"baseline, wide: train.precision {precision} is many times slower")
+        assert told[0].startswith(f"baseline; wide: train.precision {precision} is many times slower")
         assert "(Some CPU)" in told[0]
         assert "`train.precision: fp32`" in told[0]
 

@@ -17,6 +17,7 @@ from ablate.records.provenance import cpu_flags, cpu_model
 from ablate.scheduling import RefusedError, processes
 from ablate.scheduling.executors.base import COMMAND, HELD, RESUMABLE, UNKNOWN, Executor, Job, Places
 from ablate.scheduling.lock import Holder, held, holder
+from ablate.words import each_once
 
 
 class LocalSpec(Config):
@@ -54,17 +55,16 @@ def slow_products(study: FrozenStudy, flags: Collection[str], cpu: str) -> list[
     from ablate.model.precision import PRECISIONS  # free of torch, but `status` needs none of it
 
     slow = {cls().kind for cls in PRECISIONS if cls.sixteen_bits}
-    arms: dict[str, list[str]] = {}
+    found: list[tuple[str, str]] = []
     for arm in study.arms:
         kind = str(arm.recipe.get("train", {}).get("precision", {}).get("kind"))
         if kind in slow and arm.budget.get("amount"):
-            arms.setdefault(kind, []).append(arm.name)
-    return [
-        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: train.precision "
-        f"{kind} is many times slower than fp32 on this CPU ({cpu}), which has no 16-bit arithmetic; train "
-        "where there is some, or take `train.precision: fp32` (`ablate doctor` measures both)"
-        for kind, names in arms.items()
-    ]
+            costs = f"train.precision {kind} is many times slower than fp32 on this CPU ({cpu})"
+            instead = (
+                "train where there is some, or take `train.precision: fp32` (`ablate doctor` measures both)"
+            )
+            found.append((arm.name, f"{costs}, which has no 16-bit arithmetic; {instead}"))
+    return each_once(found)
 
 
 @dataclass
