@@ -10,8 +10,8 @@ from pyDOE3 import fracfact_aliasing
 
 from ablate.design import arms, freeze
 from ablate.design.fraction import NoFractionError, fraction
-from ablate.words import roman
 from ablate.study import Study, StudyError
+from ablate.words import roman
 
 HEAD = """\
 question: Does it bite?
