@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ablate.analysis import metrics as names
 from ablate.analysis import power
@@ -23,7 +24,7 @@ from ablate.analysis.findings import (
 from ablate.analysis.mechanism import curvature
 from ablate.analysis.observed import Observed, observe, value
 from ablate.analysis.pairing import pairing
-from ablate.analysis.pareto import front_note
+from ablate.analysis.pareto import between
 from ablate.analysis.provenance import cost, device, mixtures, provenance
 from ablate.analysis.rivals import checks
 from ablate.analysis.search import best_of_k
@@ -85,16 +86,17 @@ def analyze(
         if study.paired else None,
         interactions=_interactions(study, scores), importance=_importance(drawn, outcome),
         best_of_k=_best_of_k(drawn, outcome),
+        front=between(study, observed, outcome, _read(study.tradeoff) if study.tradeoff else None),
     )  # fmt: skip
     return replace(found, answer=answer(found))
 
 
 def _additions(study: FrozenStudy, observed: Observed) -> list[str]:
-    """What a study that adds trials to itself came to: tuned values, the front of a search, spared blocks."""
+    """What a study that adds trials to itself came to: tuned values, spared blocks."""
     tuned = [f"{arm.name} ({show(arm.tuned)})" for arm in study.arms if arm.tuned]
     found = [f"tuned beforehand, on other blocks: {'; '.join(tuned)}"] if tuned else []
     spared_blocks = spared(study, observed.used)
-    return found + [str(note) for note in (front_note(study, observed), spared_blocks) if note is not None]
+    return found if spared_blocks is None else [*found, str(spared_blocks)]
 
 
 def _breaches(study: FrozenStudy) -> tuple[str, ...]:
@@ -131,9 +133,11 @@ def _said_once(arms: tuple[ArmFindings, ...]) -> tuple[tuple[ArmFindings, ...], 
 
 def read_outcome(study: FrozenStudy) -> Outcome:
     """The outcome as frozen; a direction that was not written follows from the metric's name."""
-    metric = str(study.outcome["metric"])
-    margin = study.outcome.get("margin")
-    higher = study.outcome.get("higher_is_better")
+    return _read(study.outcome)
+
+
+def _read(frozen: Mapping[str, Any]) -> Outcome:
+    metric, margin, higher = str(frozen["metric"]), frozen.get("margin"), frozen.get("higher_is_better")
     return Outcome(
         metric=metric,
         margin=float(margin) if margin else None,
@@ -248,7 +252,11 @@ def _warnings(study: FrozenStudy, observed: Observed, arms: Sequence[ArmFindings
     missing = [name for name in study.family if name not in {a.name for a in study.arms[1:]}]
     if missing:
         found.append(f"the family names arms that are not in the study: {', '.join(missing)}")
-    lowest = min((math.inf, *(a.completed for a in arms if a.completed)))
-    if lowest < math.inf:
+    # A screen runs on few blocks on purpose; what is decided on them is what gets confirmed.
+    deciding = [a for a in arms if a.phase == "confirm"] or arms
+    lowest = min((math.inf, *(a.completed for a in deciding if a.completed)))
+    if not study.paired and lowest < 2:
+        found.append("an arm with one trial has no spread: its verdict stays inconclusive; use 3 or more")
+    if study.paired and lowest < math.inf:
         found += power.warnings(int(lowest), len(study.family), alpha=study.alpha)
     return found + mixtures(observed.used)

@@ -186,6 +186,30 @@ class BestOfK:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """One arm between the two outcomes of a search: means over its blocks."""
+
+    arm: str
+    outcome: float
+    tradeoff: float
+    blocks: int  # fewer of the two
+    phase: str  # screen, confirm
+    on_front: bool  # no other arm is at least as good on both and better on one
+
+
+@dataclass(frozen=True)
+class Front:
+    """The Pareto front between a search's outcome and its second one; describes, and tests nothing."""
+
+    tradeoff: Outcome  # the second outcome; the first is the study's own
+    points: tuple[FrontPoint, ...]  # the front first, best on the outcome first
+
+    @property
+    def front(self) -> tuple[FrontPoint, ...]:
+        return tuple(p for p in self.points if p.on_front)
+
+
+@dataclass(frozen=True)
 class Pairing:
     """What sharing blocks bought: correlation of the pairs over all contrasts."""
 
@@ -231,7 +255,7 @@ class ArmFindings:
     parameters: int | None
     planned: int
     completed: int  # complete with a usable outcome
-    failures: Mapping[str, int]  # state → trials
+    failures: Mapping[str, int]  # state → trials; one that a search ended early is none
     pending: int
     values: Mapping[str, Value]
     trials: tuple[TrialSummary, ...]
@@ -244,6 +268,11 @@ class ArmFindings:
     @property
     def lost(self) -> int:
         return sum(self.failures.values())
+
+    @property
+    def pruned(self) -> int:
+        """Trials that the search ended early because others did better."""
+        return sum(trial.state == "pruned" for trial in self.trials)
 
 
 @dataclass(frozen=True)
@@ -307,6 +336,7 @@ class Findings:
     interactions: Interactions | None = None
     importance: tuple[Importance, ...] = ()
     best_of_k: tuple[BestOfK, ...] = ()
+    front: Front | None = None  # of a search with two outcomes
 
     def arm(self, name: str) -> ArmFindings:
         """The arm of that name. Raises KeyError naming the arms."""

@@ -48,7 +48,8 @@ def observe(study: FrozenStudy, records: Iterable[Record]) -> Observed:
         if record.state == "diverged":
             diverged[record.arm].add(record.block)
         if record.state != "complete":
-            failures[record.arm][record.state] += 1
+            if record.state != "pruned":  # a search ended it because others did better: no failure
+                failures[record.arm][record.state] += 1
             continue
         if metric not in finite:
             failures[record.arm]["no outcome"] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ablate.analysis.findings import Front, FrontPoint, Outcome
 from ablate.analysis.observed import Observed, value
 from ablate.records import FrozenStudy
 
@@ -23,19 +24,26 @@ def front(points: Mapping[str, Sequence[float]], higher: Sequence[bool]) -> list
     return sorted(kept, key=lambda name: scored[name], reverse=True)
 
 
-def front_note(study: FrozenStudy, observed: Observed) -> str | None:
-    """The front in a sentence, its numbers means over blocks; None without a second outcome."""
-    if not study.tradeoff:
+def between(
+    study: FrozenStudy, observed: Observed, outcome: Outcome, tradeoff: Outcome | None
+) -> Front | None:
+    """Every arm that has both outcomes, and which of them no other beats; None without a second outcome.
+
+    Means over one block and over five stand side by side: a screened arm may owe its place to luck.
+    """
+    if tradeoff is None:
         return None
-    outcomes = [study.outcome, study.tradeoff]
-    metrics = [str(o["metric"]) for o in outcomes]
-    points = {}
+    means: dict[str, tuple[float, float]] = {}
+    blocks: dict[str, int] = {}
     for arm in study.arms:
-        blocks = [observed.metric(arm.name, metric) for metric in metrics]
-        if all(blocks):
-            points[arm.name] = [value(b).mean for b in blocks]
-    if not points:
-        return None
-    best = front(points, [bool(o.get("higher_is_better", True)) for o in outcomes])
-    told = "; ".join(f"{name} ({', '.join(f'{v:.4g}' for v in points[name])})" for name in best)
-    return f"Pareto front of {metrics[0]} and {metrics[1]}, {len(best)} of {len(points)} arms: {told}"
+        scored = [observed.metric(arm.name, o.metric) for o in (outcome, tradeoff)]
+        if all(scored):
+            means[arm.name] = (value(scored[0]).mean, value(scored[1]).mean)
+            blocks[arm.name] = min(len(s) for s in scored)
+    best = front(means, [outcome.higher_is_better, tradeoff.higher_is_better])
+    phases = {arm.name: str(arm.phase) for arm in study.arms}
+    rest = [name for name in means if name not in best]
+    points = tuple(
+        FrontPoint(name, *means[name], blocks[name], phases[name], name in best) for name in [*best, *rest]
+    )
+    return Front(tradeoff, points) if points else None

@@ -20,7 +20,7 @@ def checks(
     return (
         _divergence(arm, c),
         _learning_rate(study, frozen),
-        _switch(arm, c),
+        _switch(study, arm, c),
         _tokens(arm),
         _metric(c, outcome),
         _machine(machines),
@@ -45,6 +45,8 @@ def _divergence(arm: ArmFindings, c: Contrast) -> Check:
 def _learning_rate(study: FrozenStudy, frozen: FrozenArm) -> Check:
     """Tuned inside its range, tuned to an edge, or not tuned."""
     name, tuned = "learning rate", frozen.tuned
+    if not frozen.recipe:
+        return Check(name, "not checked", "the arm's recipe was not recorded")
     if LR in tuned:
         bounds = _range(study, frozen.name)
         if bounds is None:
@@ -77,8 +79,12 @@ def _place(value: float, low: float, high: float) -> float:
     return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
 
 
-def _switch(arm: ArmFindings, c: Contrast) -> Check:
+def _switch(study: FrozenStudy, arm: ArmFindings, c: Contrast) -> Check:
     name = "switch without effect"
+    if not study.paired and c.effect.estimate is not None:
+        if c.effect.estimate:
+            return Check(name, "ruled out", "the mean outcome differs from the reference's")
+        return Check(name, "not ruled out", "the mean outcome equals the reference's")
     if not c.effect.differences:
         return Check(name, "not checked", "no block has both the arm and its reference")
     if any(c.effect.differences.values()):
@@ -130,6 +136,8 @@ def _metric(c: Contrast, outcome: Outcome) -> Check:
 
 
 def _machine(machines: int) -> Check:
+    if not machines:
+        return Check("hardware", "not checked", "the machines were not recorded")
     if machines > 1:
         return Check("hardware", "not ruled out", f"trials ran on {machines} different machines")
     return Check("hardware", "ruled out", "every trial ran on one kind of machine")

@@ -8,10 +8,14 @@ from ablate.analysis.findings import Contrast, Findings
 
 
 def answer(found: Findings) -> str:
-    """Says every verdict; numbers for what helps or hurts, the margin for what is equivalent."""
-    contrasts = found.contrasts
-    if not contrasts:
+    """Every verdict but those of a screen: numbers of what helps or hurts, the margin of what is equivalent."""
+    everything = found.contrasts
+    if not everything:
         return "The study has no arm besides the baseline."
+    # What a search drew before its best were run again was chosen by looking: it answers nothing.
+    contrasts = {name: c for name, c in everything.items() if c.correction != "benjamini-hochberg"}
+    if not contrasts:
+        return f"No answer yet: all {len(everything)} arms are screened, and none has been confirmed."
     if not any(c.effect.n for c in contrasts.values()):
         return "No answer yet: no arm shares a completed block with its reference."
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""

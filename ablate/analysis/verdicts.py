@@ -42,14 +42,15 @@ def reason(
     if not effect.testable:
         return effect.note or "no test is possible"
     text = f"inconclusive (adjusted p {_p(p)}): "
-    text += f"{effect.n} blocks would see {resolvable:.3g}{unit} or more with 80 % power"
+    blocks = "blocks" if paired else "trials per arm"
+    text += f"{effect.n} {blocks} would see {resolvable:.3g}{unit} or more with 80 % power"
     if outcome.margin is None:
         return f"{text}; no margin was declared, so equivalence cannot be shown"
     if needed is None:
-        return f"{text}; at this spread over 1,000 blocks would be needed to settle it"
+        return f"{text}; at this spread over 1,000 {blocks} would be needed to settle it"
     if needed <= effect.n:
-        return f"{text}; {needed} blocks usually settle it at this spread, this draw fell between"
-    return f"{text}; about {needed} blocks would settle it at this spread"
+        return f"{text}; {needed} {blocks} usually settle it at this spread, this draw fell between"
+    return f"{text}; about {needed} {blocks} would settle it at this spread"
 
 
 def _p(p: float | None) -> str:

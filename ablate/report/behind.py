@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ablate.analysis.findings import Findings, Mechanism
+from ablate.analysis.findings import Findings, Front, Mechanism
 from ablate.report.series import Bar, Curve, Heat
 
 Row = dict[str, Any]
@@ -24,14 +24,14 @@ def csv_text(rows: Iterable[Row]) -> str:
     return out.getvalue()
 
 
-def forest(bars: Sequence[Bar], blocks: int) -> Iterator[Row]:
+def forest(found: Findings, bars: Sequence[Bar]) -> Iterator[Row]:
     """An arm's effect with its interval, and the difference in each block it has."""
     for bar in bars:
-        points = dict(enumerate(bar.points))
+        differences = found.contrasts[bar.arm].effect.differences
         yield {
             "arm": bar.arm, "estimate": bar.estimate, "low": bar.low, "high": bar.high,
             "verdict": bar.verdict,
-            **{f"difference {i + 1}": points.get(i) for i in range(blocks)},
+            **{f"block {block}": differences.get(block) for block in range(found.blocks)},
         }  # fmt: skip
 
 
@@ -75,3 +75,10 @@ def best_of_k(found: Findings) -> Iterator[Row]:
     for best in found.best_of_k:
         for k, expected, sd in zip(best.k, best.expected, best.sd, strict=True):
             yield {"search": best.name, "k": k, "expected": expected, "sd": sd}
+
+
+def pareto(front: Front) -> Iterator[Row]:
+    """An arm between the two outcomes of a search."""
+    for p in front.points:
+        yield {"arm": p.arm, "outcome": p.outcome, "tradeoff": p.tradeoff, "blocks": p.blocks,
+               "phase": p.phase, "on front": p.on_front}  # fmt: skip

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Findings, Mechanism
+from ablate.analysis.findings import Findings, Front, Mechanism, Outcome
 from ablate.report.series import Bar, Curve, Heat, by_size, mean_curve
 from ablate.report.strips import near
 
@@ -286,6 +286,44 @@ def best_of_k(found: Findings) -> Figure:
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
     }
     return _dressed(traces, layout)
+
+
+def pareto(found: Findings, front: Front) -> Figure:
+    """Every arm between the two outcomes of a search, the front as stairs: what lies below them is beaten."""
+    steps = sorted(front.front, key=lambda p: p.tradeoff)
+    traces: list[Figure] = [{
+        "type": "scatter", "mode": "lines", "x": [p.tradeoff for p in steps], "y": [p.outcome for p in steps],
+        "line": {"color": BLUE, "width": 1.6, "shape": "vh" if front.tradeoff.higher_is_better else "hv"},
+        "hoverinfo": "skip", "showlegend": False,
+    }]  # fmt: skip
+    for name, color, mine in (
+        ("on the front", BLUE, front.front),
+        ("beaten", GREY, [p for p in front.points if not p.on_front]),
+    ):
+        if mine:
+            traces.append({
+                "type": "scatter", "mode": "markers", "name": name, "x": [p.tradeoff for p in mine],
+                "y": [p.outcome for p in mine], "text": [_safe(p.arm) for p in mine],
+                "customdata": [p.blocks for p in mine],
+                "marker": {
+                    "color": color, "size": 10,
+                    "symbol": ["diamond" if p.phase == "confirm" else "circle-open" for p in mine],
+                },
+                "hovertemplate": "%{text}<br>%{x:.4g}, %{y:.4g}; blocks: %{customdata}<extra></extra>",
+            })  # fmt: skip
+    layout: Figure = {
+        "xaxis": {"title": {"text": _axis(front.tradeoff)}},
+        "yaxis": {"title": {"text": _axis(found.outcome)}, "automargin": True, "zeroline": False},
+        "height": 420,
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+    }
+    return _dressed(traces, layout)
+
+
+def _axis(outcome: Outcome) -> str:
+    """`MLM loss (nats), lower is better`."""
+    unit = f" ({outcome.unit})" if outcome.unit and outcome.unit.lower() != outcome.label.lower() else ""
+    return f"{outcome.label}{unit}, {'higher' if outcome.higher_is_better else 'lower'} is better"
 
 
 def _faint(color: str) -> str:

@@ -22,6 +22,7 @@ class Negative:
     arm: ArmFindings
     contrast: Contrast
     headline: str
+    picture: str  # below figures/: the effect on the outcome and on each task
     claims: tuple[tuple[str, str, str], ...]  # knob, meaning, what the paper says
     difference: tuple[tuple[str, str, str], ...]  # knob, reference, arm
     result: str
@@ -41,15 +42,15 @@ def negatives(found: Findings) -> list[Negative]:
         for arm in found.arms
         if arm.contrast and arm.contrast.verdict in wanted and arm.contrast.correction == "holm"
     ]
-    return [
-        _negative(found, arm, c) for arm, c in sorted(arms, key=lambda pair: wanted.index(pair[1].verdict))
-    ]
+    ordered = sorted(arms, key=lambda pair: wanted.index(pair[1].verdict))
+    return [_negative(found, number, arm, c) for number, (arm, c) in enumerate(ordered, start=1)]
 
 
-def _negative(found: Findings, arm: ArmFindings, c: Contrast) -> Negative:
+def _negative(found: Findings, number: int, arm: ArmFindings, c: Contrast) -> Negative:
     return Negative(
         arm=arm,
         contrast=c,
+        picture=f"negative-{number}.svg",
         headline=f"{arm.name} {'is ' if c.verdict == 'equivalent' else ''}{c.reason}",
         claims=tuple(
             (knob, str(found.claims[knob].get("meaning", "")), str(found.claims[knob].get("paper", "")))
@@ -113,10 +114,11 @@ def result(found: Findings, c: Contrast) -> str:
     """The effect with everything it rests on."""
     e, places = c.effect, effect_places(found)
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
+    blocks = "blocks" if found.paired else "trials per arm"
     text = (
         f"Δ {found.outcome.label} against {c.reference} = "
         f"{numbers.estimate(e.estimate, e.low, e.high, places)}{unit} "
-        f"({100 * e.level:g} % {'' if found.paired else 'Welch '}t interval, n = {e.n} blocks); "
+        f"({100 * e.level:g} % {'' if found.paired else 'Welch '}t interval, n = {e.n} {blocks}); "
         f"adjusted p {numbers.p_value(c.adjusted_p)}, uncorrected {numbers.p_value(e.p)}, "
         + (f"exact sign-flip {numbers.p_value(e.sign_flip_p)}" if found.paired else _dunnett(c))
     )

@@ -28,6 +28,7 @@ from ablate.report import (
     numbers,
     paper,
     series,
+    small,
     strips,
     tables,
 )
@@ -38,6 +39,7 @@ IN_PAGE = (
     "curves",
     "speed",
     "best-of-k",
+    "pareto",
 )  # figures that the page draws with plotly; the others are tables there
 
 
@@ -60,6 +62,7 @@ def write_pages(root: Path, found: Findings, evidence: Evidence) -> Path:
             write_text(folder / "figures" / f"{name}.csv", behind.csv_text(rows))
     for name, content in paper.render(paper.drawings(found, *shown)):
         write_bytes(folder / "figures" / name, content)
+    _write_pictures(folder / "figures", found, context["negatives"])
     write_text(folder / "report.md", _render("report.md.j2", context))
     write_text(folder / "negative-results.md", _render("negative-results.md.j2", context))
     page = folder / "report.html"
@@ -90,6 +93,8 @@ def _figures(
         drawn["mechanism"] = figures.mechanism([(arm.name, m) for arm, m in _mechanisms(found)])
     if found.best_of_k:
         drawn["best-of-k"] = figures.best_of_k(found)
+    if found.front:
+        drawn["pareto"] = figures.pareto(found, found.front)
     return drawn
 
 
@@ -99,12 +104,13 @@ def _behind(
 ) -> dict[str, Iterable[behind.Row]]:  # fmt: skip
     """name → the rows behind the figure."""
     return {
-        "forest": behind.forest(bars, found.blocks),
+        "forest": behind.forest(found, bars),
         "tasks": behind.tasks(by_task) if by_task else (),
         "curves": behind.curves(read),
         "speed": behind.speed(speeds),
         "mechanism": behind.mechanism([(arm.name, m) for arm, m in _mechanisms(found)]),
         "best-of-k": behind.best_of_k(found),
+        "pareto": behind.pareto(found.front) if found.front else (),
     }
 
 
@@ -121,10 +127,13 @@ def _context(found: Findings, drawn: list[str]) -> dict[str, Any]:
         "contrasts": [arm for arm in found.arms if arm.contrast],
         "split_md": _mechanisms(found),
         "figures": drawn,
+        "unit_of_n": "blocks" if found.paired else "trials per arm",
+        "searched": bool(found.importance or found.best_of_k or found.front),
         "warnings": found.warnings,
         "places": tables.effect_places(found),
         "secondary": _secondary(found),
-        "odd": [(arm.name, t) for arm in found.arms for t in arm.trials if t.odd],
+        "odd": [(arm.name, t) for arm in found.arms for t in arm.trials if t.odd and t.state != "pruned"],
+        "pruned": [t for arm in found.arms for t in arm.trials if t.state == "pruned"],
         "reproduce": negative.reproduce(found),
     }
 
@@ -240,12 +249,14 @@ def _glance(found: Findings) -> list[tuple[str, str, str]]:
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
     seen = sorted(c.resolvable for c in found.contrasts.values() if c.resolvable)
     places = tables.effect_places(found)
-    lost = sum(a.lost for a in found.arms)
+    lost, pruned = sum(a.lost for a in found.arms), sum(a.pruned for a in found.arms)
+    left = [f"{lost} failed"] if lost else [] if pruned else ["none failed"]
+    left += [f"{pruned} pruned"] if pruned else []
     resolvable = f"{numbers.number(seen[len(seen) // 2], places)}{unit}" if seen else numbers.MISSING
     margin = f"±{found.outcome.margin:g}{unit}" if found.outcome.margin else "not declared"
     tokens = f"{numbers.quantity(found.cost.tokens)} tokens"
     return [
-        ("Trials complete", f"{done} of {planned}", f"{lost} failed" if lost else "none failed"),
+        ("Trials complete", f"{done} of {planned}", ", ".join(left)),
         ("Arms × blocks", f"{len(found.arms)} × {found.blocks}", f"{found.design}, {found.budget} each"),
         ("Margin", margin, "what would not matter"),
         ("Resolvable effect", resolvable, "median arm, 80 % power"),
@@ -307,6 +318,14 @@ def _write_figures(folder: Path, drawn: Mapping[str, figures.Figure]) -> None:
         write_text(
             folder / f"{name}.html", _render("figure.html.j2", {"name": name, "figure": Markup(_inert(text))})
         )
+
+
+def _write_pictures(folder: Path, found: Findings, items: Iterable[negative.Negative]) -> None:
+    """One for each negative result; those of an earlier report go."""
+    for old in folder.glob("negative-*.svg"):
+        old.unlink()
+    for item in items:
+        write_text(folder / item.picture, small.forest(found, item.contrast))
 
 
 def _render(template: str, context: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Findings
+from ablate.analysis.findings import Findings, Front
 from ablate.report import numbers
-from ablate.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SHOWN, SKY, VERDICTS, _color
+from ablate.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SHOWN, SKY, VERDICTS, _axis, _color
 from ablate.report.series import Bar, Curve, Heat, by_size, mean_curve
 from ablate.report.strips import near, ticks
 
@@ -52,6 +52,9 @@ def drawings(
         made["mechanism"] = lambda: mechanism(found)
     if found.best_of_k:
         made["best-of-k"] = lambda: best_of_k(found)
+    front = found.front
+    if front:
+        made["pareto"] = lambda: pareto(found, front)
     return made
 
 
@@ -224,6 +227,23 @@ def best_of_k(found: Findings) -> Figure:
     axes.set_xlabel("trials k")
     axes.set_ylabel(f"expected best {found.outcome.label}")
     axes.legend()
+    figure.tight_layout()
+    return figure
+
+
+def pareto(found: Findings, front: Front) -> Figure:
+    """Every arm between the two outcomes of a search, the front as stairs."""
+    figure = Figure(figsize=(WIDTH / 2, 2.6))
+    axes = figure.subplots()
+    steps = sorted(front.front, key=lambda p: p.tradeoff)
+    stairs = "steps-pre" if front.tradeoff.higher_is_better else "steps-post"
+    axes.plot([p.tradeoff for p in steps], [p.outcome for p in steps], color=BLUE, lw=1, drawstyle=stairs)
+    for point in front.points:
+        color = BLUE if point.on_front else GREY
+        marker, face = ("D", color) if point.phase == "confirm" else ("o", "none")
+        axes.plot([point.tradeoff], [point.outcome], marker, color=color, mfc=face, ms=4)
+    axes.set_xlabel(_axis(front.tradeoff))
+    axes.set_ylabel(_axis(found.outcome))
     figure.tight_layout()
     return figure
 

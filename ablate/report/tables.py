@@ -269,10 +269,11 @@ COUNTS = Maker(Column("n", "n", numeric=False), lambda arm: Cell(counts(arm), fl
 
 
 def failures(arm: ArmFindings) -> list[str]:
-    """`div. (1)`, `out-of-memory (2)`, `pending (1)`."""
+    """`div. (1)`, `out-of-memory (2)`, `pruned (1)`, `pending (1)`."""
     short = {"diverged": "div."}
     found = [f"{short.get(state, state)} ({n})" for state, n in sorted(arm.failures.items())]
-    return found + ([f"pending ({arm.pending})"] if arm.pending else [])
+    others = {"pruned": arm.pruned, "pending": arm.pending}
+    return found + [f"{state} ({n})" for state, n in others.items() if n]
 
 
 def speed(arm: ArmFindings) -> Cell:
@@ -398,11 +399,8 @@ def caption(found: Findings, preset: str = "full") -> str:
     level = f"{100 * (1 - found.alpha):g}"
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
     done = [arm.completed for arm in found.arms]
-    n = (
-        f"n = {found.blocks} blocks"
-        if set(done) == {found.blocks}
-        else f"n ≤ {found.blocks} blocks (column n)"
-    )
+    size = f"{found.blocks} {'blocks' if found.paired else 'trials'}"
+    n = f"n = {size}" if set(done) == {found.blocks} else f"n ≤ {size} (column n)"
     margin = f"margin ±{found.outcome.margin:g}{unit}" if found.outcome.margin else "no margin declared"
     against = "the arm before it" if found.design == "cumulative" else "the baseline"
     hardware = "; ".join(found.provenance.hardware) or "not recorded"
@@ -410,14 +408,35 @@ def caption(found: Findings, preset: str = "full") -> str:
     tested = "Verdicts" if preset in ("cramming", "narang") else "adj. p"
     return (
         f"{found.title or found.name}. {found.question} "
-        f"Means over blocks, {n}; a block's arms share seed, data order and masks. "
+        f"{_of_blocks(found, n)} "
         f"Δ: {found.outcome.label} ({found.outcome.metric}, {better} is better) of the arm minus that of "
         f"{against}, "
-        f"mean within-block difference with its {level} % t interval (not corrected for multiplicity). "
-        f"{tested}: paired t test, Holm over the family of {len(found.family)}. "
+        f"{'mean within-block difference' if found.paired else 'difference of means'} with its {level} % "
+        f"{'t' if found.paired else 'Welch t'} interval (not corrected for multiplicity). "
+        f"{tested}: {_test(found)}. "
         f"Equivalent: two one-sided t tests, {margin}, Holm in the same family. "
         f"Budget per trial {found.budget} ({found.charge} time charged). Hardware: {hardware}."
     )
+
+
+def _of_blocks(found: Findings, n: str) -> str:
+    if found.paired:
+        return f"Means over blocks, {n}; a block's arms share seed, data order and masks."
+    return f"Means over trials, {n}; trials of different arms share nothing (unpaired)."
+
+
+def _test(found: Findings) -> str:
+    """The test behind the p-values, and over what they are corrected."""
+    test = "paired t test" if found.paired else "Welch's t test"
+    if found.elastic:
+        test += f", sequential over {found.elastic['min']} to {found.elastic['max']} blocks"
+    told = [f"{test}, Holm over the family of {len(found.family)}"]
+    kinds = {c.correction for c in found.contrasts.values()}
+    if "benjamini-hochberg" in kinds:
+        told.append("Benjamini–Hochberg over the arms of the screen")
+    if "none" in kinds:
+        told.append("arms outside the family uncorrected")
+    return "; ".join(told)
 
 
 def table_notes(found: Findings, preset: str = "full") -> list[str]:
@@ -449,6 +468,8 @@ def _lost(found: Findings, arm: ArmFindings) -> list[str]:
     c = arm.contrast
     if c is None or c.intention_to_treat is None:
         return []
+    if not c.imputed:  # nothing diverged: the line would repeat the effect
+        return [f"{arm.name}: {c.effect.n} complete pair(s)."]
     itt, places = c.intention_to_treat, effect_places(found)
     text = numbers.estimate(itt.estimate, itt.low, itt.high, places)
     return [

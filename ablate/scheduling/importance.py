@@ -22,11 +22,12 @@ def importance(
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a new study announces itself
     storage = optuna.storages.InMemoryStorage()
     direction = (
         optuna.study.StudyDirection.MAXIMIZE if higher_is_better else optuna.study.StudyDirection.MINIMIZE
     )
-    storage.create_new_study([direction], "importance")  # create_study would announce itself
+    storage.create_new_study([direction], "importance")
     study = optuna.load_study(study_name="importance", storage=storage)
     for drawn, domains, value in zip(params, distributions, values, strict=True):
         study.add_trial(

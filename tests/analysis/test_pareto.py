@@ -3,7 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablate.analysis import analyze
 from ablate.analysis.pareto import front
+
+from . import synthetic
 
 points = st.dictionaries(
     st.text("abcdef", min_size=1, max_size=3), st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1
@@ -33,3 +36,22 @@ def test_the_front_is_told_best_first():
     }
     assert front(drawn, [True, True]) == ["slow and good", "middle", "fast and bad"]
     assert front(drawn, [False, True]) == ["beaten", "fast and bad"]
+
+
+def test_findings_of_two_outcomes_hold_every_arm_and_what_is_on_the_front():
+    speed = "throughput/tokens_per_second"
+    frozen = synthetic.study(["slow", "fast", "worse"], tradeoff={"metric": speed, "higher_is_better": True})
+    points = {"baseline": (70.0, 12e3), "slow": (75.0, 9e3), "fast": (66.0, 20e3), "worse": (69.0, 11e3)}
+    records = [
+        synthetic.record(arm, block, {synthetic.METRIC: score + block, speed: rate})
+        for arm, (score, rate) in points.items()
+        for block in range(2)
+    ]
+    records.append(synthetic.record("worse", 2, state="diverged"))
+    found = analyze(frozen, records).front
+    assert [(p.arm, p.on_front) for p in found.points] == [
+        ("slow", True), ("baseline", True), ("fast", True), ("worse", False),
+    ]  # fmt: skip
+    assert found.points[0].outcome == 75.5  # the mean of its blocks
+    assert {p.blocks for p in found.points} == {2}
+    assert analyze(synthetic.study(), records).front is None

@@ -12,10 +12,13 @@ from ablate.analysis.findings import (
     BestOfK,
     Check,
     Curvature,
+    Front,
+    FrontPoint,
     Importance,
     Interactions,
     Mechanism,
     Nested,
+    Outcome,
     Pairing,
     TaskEffect,
     Term,
@@ -39,6 +42,16 @@ MECHANISM = Mechanism(
     equal_time=shift(-0.11, -0.12, -0.10), equal_tokens=shift(-0.02, -0.03, -0.01),
     speed=shift(-0.09, -0.09, -0.09001), note="the arm read more",
 )  # fmt: skip
+
+
+FRONT = Front(
+    Outcome("throughput/tokens_per_second", None, True, "tokens/s", "Tokens/s"),
+    (
+        FrontPoint("model.position=rope", 71.2, 9_000.0, 5, "confirm", True),
+        FrontPoint("model.norm=rmsnorm", 66.0, 21_000.0, 1, "screen", True),
+        FrontPoint("model.position=none", 65.0, 8_000.0, 1, "screen", False),
+    ),
+)
 
 
 def deeper(found):
@@ -76,6 +89,7 @@ def deeper(found):
         interactions=Interactions("mixedlm", "y ~ norm * position", 20, 14.0, terms, aliased=("norm = lr × depth",)),
         importance=(Importance("train.lr", 0.62, "PED-ANOVA"), Importance("train.batch", 0.11, "PED-ANOVA")),
         best_of_k=(BestOfK("search", 12, (1, 2, 5, 12), (61.0, 63.0, 65.0, 66.0), (2.0, 1.5, 0.8, 0.0)),),
+        front=FRONT,
     )  # fmt: skip
 
 
@@ -100,6 +114,7 @@ def page(found, tmp_path_factory):
         ("equal time", "equal tokens", "by speed", "× 1.25", "the arm read more"),
         ("norm × position", "lr × depth", "y ~ norm * position", "cannot tell apart"),
         ("train.lr", "62.0 %", "PED-ANOVA"),
+        ("Pareto front", "on the stairs", "21 k", "Tokens/s", "screen"),
         ("ruled out", "no trial diverged", "not ruled out"),
         ("seed x item", "new seeds and new examples", "31 %"),
         ("Dunnett", "still falling", "declared after data had arrived", "correlate by 0.87"),
@@ -112,8 +127,27 @@ def test_the_page_says(page, words):
 
 def test_the_markdown_carries_the_same(page):
     text = (page.parent / "report.md").read_text()
-    for word in ("Mechanism split", "× 1.25", "norm × position", "`train.lr` | 62.0 %", "k = 5: 65"):
-        assert word in text
+    for word in (
+        "Mechanism split", "× 1.25", "the arm read more", "norm × position", "cannot tell apart: norm = lr × depth",
+        "`train.lr` | 62.0 %", "PED-ANOVA", "k = 5: 65", "correlate by 0.87",
+        "| model.norm=rmsnorm | 66.00 | 21 k | 1 | screen | yes | `model.norm` rmsnorm |",
+        "| model.position=none | 65.00 | 8 k | 1 | screen | no | `model.position` none |",
+        "no trial diverged", "not ruled out", "seed x item", "31 %", "Dunnett", "still falling",
+    ):  # fmt: skip
+        assert word in text, word
+
+
+def test_the_stairs_of_the_front_join_what_nothing_beats():
+    frozen = synthetic.study()
+    found = replace(analyze(frozen, synthetic.records(frozen)), front=FRONT)
+    stairs, kept, beaten = figures.pareto(found, FRONT)["data"]
+    assert (stairs["x"], stairs["y"]) == ([9_000.0, 21_000.0], [71.2, 66.0])
+    # Between two of them the higher speed has the lower score: straight down, then across.
+    assert stairs["line"]["shape"] == "vh"
+    assert (kept["text"], beaten["text"]) == (
+        ["model.position=rope", "model.norm=rmsnorm"],
+        ["model.position=none"],
+    )
 
 
 def test_parts_of_the_split_add_up_as_they_are_shown(found):
@@ -124,24 +158,25 @@ def test_parts_of_the_split_add_up_as_they_are_shown(found):
 
 
 def test_plotly_knows_every_word_of_these_figures(found):
-    for figure in (figures.mechanism([("a", MECHANISM)]), figures.best_of_k(found)):
+    shown = (figures.mechanism([("a", MECHANISM)]), figures.best_of_k(found), figures.pareto(found, FRONT))
+    for figure in shown:
         assert go.Figure(figure).data
 
 
 def test_the_figures_are_drawn_for_papers_too(page):
-    for name in ("mechanism", "best-of-k"):
+    for name in ("mechanism", "best-of-k", "pareto"):
         assert (page.parent / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
 
 
 def test_every_figure_lies_beside_the_numbers_it_shows(page, found):
     folder = page.parent / "figures"
     drawn = {path.stem for path in folder.glob("*.pdf")}
-    assert drawn == {"forest", "tasks", "curves", "speed", "mechanism", "best-of-k"}
+    assert drawn == {"forest", "tasks", "curves", "speed", "mechanism", "best-of-k", "pareto"}
     rows = {name: list(csv.DictReader((folder / f"{name}.csv").open())) for name in drawn}
     for row in rows["forest"]:
         effect = found.contrasts[row["arm"]].effect
         assert float(row["estimate"]) == effect.estimate
-        differences = [float(row[f"difference {i + 1}"]) for i in range(effect.n)]
+        differences = [float(row[f"block {i}"]) for i in range(effect.n)]
         assert differences == list(effect.differences.values())
     assert {(row["part"], float(row["estimate"])) for row in rows["mechanism"]} >= {
         ("equal time", MECHANISM.equal_time.estimate)

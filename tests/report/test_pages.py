@@ -172,3 +172,72 @@ def test_what_people_wrote_cannot_break_out_of_the_page(tmp_path):
     frozen = synthetic.study(["a"], question=bad, title=bad, notes=[bad])
     synthetic.write(tmp_path, frozen, synthetic.records(frozen, effects={}))
     assert "<script>alert" not in write_report(tmp_path).read_text()
+
+
+def searched(states):
+    """A search of four arms, none confirmed; those that did not complete were ended early."""
+    names = [f"search #{n + 1}" for n in range(len(states))]
+    frozen = synthetic.study(names, blocks=1, family=[])
+    frozen = frozen.model_copy(
+        update={
+            "arms": [frozen.arms[0], *(a.model_copy(update={"phase": "screen"}) for a in frozen.arms[1:])]
+        }
+    )
+    records = [synthetic.record("baseline", 0, {synthetic.METRIC: 70.0})]
+    for name, state in zip(names, states, strict=True):
+        scores = {synthetic.METRIC: 71.0} if state == "complete" else {}
+        records.append(synthetic.record(name, 0, scores, state=state, reason="others did better"))
+    return frozen, records
+
+
+def test_a_trial_that_the_search_ended_early_is_no_failure(tmp_path):
+    frozen, records = searched(["complete", "pruned", "pruned", "complete"])
+    synthetic.write(tmp_path, frozen, records, curves=False)
+    page = write_report(tmp_path)
+    for text in (page.read_text(), (page.parent / "report.md").read_text()):
+        assert "2 trials ended early by the search because others did better, which is no failure" in text
+        assert "Intention to treat" not in text
+    assert "2 pruned" in page.read_text()
+    arms = {a["name"]: a for a in json.loads((page.parent / "findings.json").read_text())["arms"]}
+    assert arms["search #2"]["failures"] == {}
+    assert "pruned (1)" in (page.parent / "tables" / "ablation.md").read_text()
+
+
+def test_what_was_only_screened_answers_nothing(tmp_path):
+    frozen, records = searched(["complete", "complete"])
+    synthetic.write(tmp_path, frozen, records, curves=False)
+    answer = json.loads((write_report(tmp_path).parent / "findings.json").read_text())["answer"]
+    assert answer == "No answer yet: all 2 arms are screened, and none has been confirmed."
+
+
+def test_an_unpaired_study_says_so_wherever_a_paired_one_says_blocks(tmp_path):
+    frozen = synthetic.study(paired=False)
+    synthetic.write(tmp_path, frozen, synthetic.records(frozen, between=0.1), curves=False)
+    folder = write_report(tmp_path).parent
+    for name in ("report.html", "report.md", "tables/ablation.tex", "negative-results.md"):
+        text = (folder / name).read_text().split("plotly.js v")[0]
+        assert "Welch" in text, name
+        for word in ("within-block", "paired t", "share seed", "in the same blocks", "5 blocks"):
+            assert word not in text, (name, word)
+
+
+def test_a_failure_without_divergence_has_no_second_line(tmp_path):
+    frozen = synthetic.study()
+    records = synthetic.records(frozen)
+    records[1] = synthetic.record(records[1].arm, 0, state="lost", reason="machine gone")
+    synthetic.write(tmp_path, frozen, records, curves=False)
+    folder = write_report(tmp_path).parent
+    for name in ("report.html", "report.md", "tables/ablation.tex", "negative-results.md"):
+        assert "Intention to treat" not in (folder / name).read_text(), name
+
+
+def test_a_negative_result_is_drawn_with_its_interval_and_every_block(written):
+    text = (written.parent / "negative-results.md").read_text()
+    names = re.findall(r"figures/(negative-\d+\.svg)", text)
+    items = json.loads((written.parent / "negative-results.json").read_text())["results"]
+    assert [item["picture"] for item in items] == names
+    root = ElementTree.fromstring((written.parent / "figures" / names[0]).read_text())
+    dots = [n for n in root.iter("{http://www.w3.org/2000/svg}circle") if n.get("r") == "2"]
+    shown = " ".join(n.text or "" for n in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert len(dots) == 5 * (1 + len(synthetic.TASKS))
+    assert all(label in shown for label in ("Δ Grammar avg.", "Accept.", "Sentiment"))
