@@ -8,7 +8,7 @@ from ablate.analysis.findings import Contrast, Findings
 
 
 def answer(found: Findings) -> str:
-    """Every verdict but those of a screen: numbers of what helps or hurts, the margin of what is equivalent."""
+    """Every verdict but those of a screen, with numbers where it helps or hurts and the margin else."""
     everything = found.contrasts
     if not everything:
         return "The study has no arm besides the baseline."
