@@ -10,10 +10,9 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
 
@@ -84,9 +83,6 @@ class Coordinator:
         self.stopping = ""  # why, once a stop was asked for
         self._retry: list[str] = []
         self._failed: set[str] = set()
-        # Not an Event: set in a signal handler, it hangs for ever when the signal comes while `wait` holds
-        # its lock. Of the standard library, only this queue's `put` may interrupt its own `get`.
-        self._wake: SimpleQueue[None] = SimpleQueue()
         self._asked = 0  # stops asked for: the second is impatient
         self._since = 0.0  # when trials were asked to stop
         self._arms = {arm.name: arm for arm in self.frozen.arms}
@@ -97,7 +93,6 @@ class Coordinator:
         """Let trials checkpoint and end; asked twice, end them at once. Safe in a signal handler."""
         self.stopping = self.stopping or why
         self._asked += 1
-        self._wake.put(None)
 
     def run(self) -> None:
         """Run or resume everything that is open."""
@@ -107,7 +102,9 @@ class Coordinator:
             self._adopt(trial)
         last = time.monotonic()
         while self._busy():
-            self._pause()
+            # A plain sleep. What a signal handler could wake can hang: an Event, whose lock the interrupted
+            # wait may hold; a SimpleQueue, whose `get` never ends once SIGSTOP has outlasted its timeout.
+            time.sleep(self.poll_seconds)
             tick, last = time.monotonic() - last, time.monotonic()
             try:
                 self._poll(tick)
@@ -117,11 +114,6 @@ class Coordinator:
             self._stop_if_asked()
             self._sign_of_life()
             self.on_tick()
-
-    def _pause(self) -> None:
-        """Until the next look at the trials, or until a stop is asked for."""
-        with suppress(Empty):
-            self._wake.get(timeout=self.poll_seconds)
 
     def _standings(self) -> dict[str, Standing]:
         self._refresh()

@@ -1,16 +1,13 @@
 """What a running study looks like, on a terminal and in a pipe."""
 
 import io
-import signal
-import threading
-import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
 from ablate.records import StudyPaths, write_json
-from ablate.scheduling.coordinator import Change, Coordinator, _Running, stop_on_signals
+from ablate.scheduling.coordinator import Change, Coordinator, _Running
 from ablate.scheduling.executors import UNKNOWN, AdoptedJob, LocalExecutor
 from ablate.scheduling.live import Lines, Screen, duration
 from ablate.scheduling.lock import Holder
@@ -67,28 +64,3 @@ def test_a_pipe_gets_one_line_per_change(root: Path) -> None:
     assert len(out.getvalue().splitlines()) == 2
     assert "died badly" in out.getvalue()
     assert UNKNOWN > 255, "no process ends with this status"
-
-
-def test_a_signal_at_any_moment_of_a_wait_neither_hangs_nor_is_lost(root: Path) -> None:
-    coordinator = coordinator_of(root)
-    coordinator.poll_seconds = 0.0  # in and out again, where an Event holds its lock
-    main, over = threading.get_ident(), threading.Event()
-
-    def bombard() -> None:
-        while not over.is_set():
-            signal.pthread_kill(main, signal.SIGINT)
-            time.sleep(1e-3)
-
-    sender = threading.Thread(target=bombard, daemon=True)
-    with stop_on_signals(coordinator):
-        sender.start()
-        for _ in range(300_000):
-            coordinator._pause()
-        over.set()
-        sender.join()
-    assert coordinator.stopping == "SIGINT received"
-    coordinator.poll_seconds = 60.0
-    coordinator.stop("again")
-    begun = time.monotonic()
-    coordinator._pause()
-    assert time.monotonic() - begun < 30, "a stop that came before the wait ends it at once"
