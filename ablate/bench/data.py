@@ -2,6 +2,8 @@
 
 Preparation is compared with `encode_batch` of the tokenizers library alone on the same text and machine, in
 megabytes per CPU-second, so that a neighbour on the machine does not count; wall-clock stands beside it.
+Batches are compared with `datasets` and transformers' DataCollatorForLanguageModeling on the same rows, with
+the same share of hidden tokens and the same rule.
 """
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -21,6 +24,9 @@ from typing import Any
 
 SAMPLE_MEGABYTES = 16.0  # encoded for comparison
 MICRO = 32  # rows of a micro-batch
+LARGE = 512  # rows of one on a GPU
+RATE = 0.25  # of tokens hidden
+ROUNDS = 3  # of batches, ours and the peers' in turns
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,10 @@ class DataReport:
     share_of_encode: float  # the floor is 0.7
     peak_gib: float  # resident, of all processes together; the ceiling is 2
     tokens: int
-    loader_tokens_per_cpu_second: float
-    step_tokens_per_cpu_second: float  # training the small recipe
+    batches: dict[int, dict[str, float]]  # rows of a batch → who makes it → masked tokens per CPU-second
+    times_peer: dict[int, float]  # rows of a batch → ours over the fastest peer; the floor is 30
+    loader_times_step: float  # micro-batches over what the small recipe trains on; the floor is 20
+    step_tokens_per_cpu_second: float  # training the small recipe in fp32
     loader_share_of_step: float  # the ceiling is 0.03
     cores: int
 
@@ -52,10 +60,14 @@ class DataReport:
             f"encode_batch {self.encode_mb_per_cpu_second:6.2f} MB per CPU-second, alone",
             f"share        {self.share_of_encode:6.0%} (floor 70 %)",
             f"peak memory  {self.peak_gib:6.2f} GiB resident, all processes together (ceiling 2 GiB)",
-            f"loader       {self.loader_tokens_per_cpu_second / 1e6:6.1f} M tokens per CPU-second, "
-            f"{self.loader_tokens_per_cpu_second / self.step_tokens_per_cpu_second:,.0f} times what the "
-            f"small recipe trains on (floor 20), {self.loader_share_of_step:.2%} of its step (ceiling 3 %)",
+            f"batches      {self.loader_times_step:,.0f} times what the small recipe trains on in fp32 "
+            f"(floor 20), {self.loader_share_of_step:.2%} of its step (ceiling 3 %)",
+            "",
+            "masked tokens per CPU-second, millions",
         ]
+        for rows, rates in self.batches.items():
+            lines += [f"  {who:34} {rate / 1e6:6.2f}  {rows} x 128" for who, rate in rates.items()]
+            lines.append(f"  ablate over the fastest of them    {self.times_peer[rows]:6.1f}  (floor 30)")
         return "\n".join(lines)
 
 
@@ -68,8 +80,10 @@ def bench(source: str | None, megabytes: float, workers: int | None = None) -> D
         seconds, cpu, peak = _prepare(corpus, scratch, workers)
         prepared = _prepared(corpus, scratch)
         alone = _encode_alone(prepared.tokenizer, sample)
-        loader, step = _loader(prepared), _step()
+        batches = {rows: _batches(prepared, rows, scratch) for rows in (MICRO, LARGE)}
+        step = _step()
     rate = megabytes / cpu
+    loader = batches[MICRO][OURS]
     return DataReport(
         megabytes=megabytes,
         prepare_seconds=seconds,
@@ -79,7 +93,12 @@ def bench(source: str | None, megabytes: float, workers: int | None = None) -> D
         share_of_encode=rate / alone,
         peak_gib=peak / 2**30,
         tokens=prepared.train.size,
-        loader_tokens_per_cpu_second=loader,
+        batches=batches,
+        times_peer={
+            rows: rates[OURS] / max(rate for who, rate in rates.items() if who != OURS)
+            for rows, rates in batches.items()
+        },
+        loader_times_step=loader / step,
         step_tokens_per_cpu_second=step,
         loader_share_of_step=step / loader,
         cores=_cores(),
@@ -214,29 +233,96 @@ def _encode_alone(tokenizer: Any, sample: list[str]) -> float:
 # --- loading -----------------------------------------------------------------------------------------
 
 
-def _loader(prepared: Any) -> float:
-    """Masked tokens per CPU-second, random rows."""
-    from ablate.data import Batches
+OURS = "ablate"
+PEER_ROWS = 20_000  # that the peers read, which lie in the page cache as ours do
 
-    batches = Batches(
-        prepared.train, None, order_seed=1, mask_seed=2, mask_rate=0.25, mask_rule="80-10-10",
-        vocabulary=prepared.vocabulary,
-    )  # fmt: skip
-    batches.batch(0, MICRO)
-    tokens, started = 0, time.process_time()
-    while time.process_time() - started < 2.0:
-        tokens += batches.batch(tokens // 128, MICRO).ids.size
+
+def _batches(prepared: Any, rows: int, scratch: Path) -> dict[str, float]:
+    """Masked tokens per CPU-second in batches of random rows, the median over rounds taken in turns."""
+    makers = {OURS: _ours(prepared, rows), **_peers(prepared, rows, scratch)}
+    found: dict[str, list[float]] = {who: [] for who in makers}
+    for _ in range(ROUNDS):
+        for who, maker in makers.items():
+            found[who].append(_tokens_per_cpu_second(maker))
+    return {who: statistics.median(rates) for who, rates in found.items()}
+
+
+def _tokens_per_cpu_second(maker: Callable[[int], int]) -> float:
+    """`maker` makes batch number n and returns its tokens."""
+    maker(0)
+    tokens = number = 0
+    started = time.process_time()
+    while time.process_time() - started < 1.0:
+        number += 1
+        tokens += maker(number)
     return tokens / (time.process_time() - started)
 
 
+def _ours(prepared: Any, rows: int) -> Callable[[int], int]:
+    from ablate.data import Batches
+
+    batches = Batches(
+        prepared.train, None, order_seed=1, mask_seed=2, mask_rate=RATE, mask_rule="80-10-10",
+        vocabulary=prepared.vocabulary,
+    )  # fmt: skip
+    return lambda number: batches.batch(number * rows, rows).ids.size
+
+
+def _peers(prepared: Any, rows: int, scratch: Path) -> Mapping[str, Callable[[int], int]]:
+    """`datasets` from its memory map with the collator: as trainers use it, and in its fastest way.
+
+    The fastest, of those that differ in the dataset's format, in the tensors that are made and in whether
+    special tokens are told beforehand: plain lists, NumPy, told beforehand.
+    """
+    import datasets
+    import numpy as np
+    import pyarrow as pa
+    from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast
+
+    from ablate.data.tokenizer import SPECIALS
+
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=prepared.tokenizer, **dict(zip(names, SPECIALS, strict=True))
+    )
+    ids = prepared.train[:PEER_ROWS].astype(np.int32)
+    folder = scratch / "peer"
+    if not folder.exists():
+        columns = {"input_ids": ids, "special_tokens_mask": (ids < len(SPECIALS)).astype(np.int8)}
+        table = pa.table({name: pa.array(list(values)) for name, values in columns.items()})
+        datasets.disable_progress_bars()
+        datasets.Dataset(table).save_to_disk(folder)
+    told = datasets.load_from_disk(folder)
+    order = np.random.default_rng(0).permutation(len(ids))
+
+    def maker(dataset: Any, tensors: str) -> Callable[[int], int]:
+        collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=RATE, return_tensors=tensors)
+
+        def make(number: int) -> int:
+            chosen = order.take(range(number * rows, (number + 1) * rows), mode="wrap")
+            batch = collate(dataset.__getitems__(chosen.tolist()))
+            return int(np.prod(batch["input_ids"].shape))
+
+        return make
+
+    return {
+        "datasets + collator, torch": maker(told.remove_columns("special_tokens_mask"), "pt"),
+        "datasets + collator, NumPy, told": maker(told, "np"),
+    }
+
+
 def _step() -> float:
-    """Tokens per CPU-second of forward and backward of the small recipe, without an optimizer step."""
+    """Tokens per CPU-second of forward and backward of the small recipe, without an optimizer step.
+
+    In fp32, which every CPU is fast in.
+    """
     import torch
 
+    from ablate.bench.subjects import changed
     from ablate.recipe import preset
     from ablate.training.initial import build
 
-    recipe = preset("crammed-small")
+    recipe = changed(preset("crammed-small"), compiled=False, precision="fp32")
     model = build(recipe, seed=0, vocabulary=8192)
     ids = torch.randint(5, 8192, (MICRO, 128))
     positions = torch.arange(0, ids.numel(), 4)

@@ -17,6 +17,9 @@ from ablate.data.rows import Rows
 
 log = logging.getLogger(__name__)
 
+# Cut at once and handed out in micro-batches: for one of 4,096 tokens alone, calls cost more than their work.
+AHEAD_TOKENS = 1 << 16
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -26,6 +29,19 @@ class Batch:
     positions: np.ndarray  # [B·k] int64, flat indices into B·L, ascending
     labels: np.ndarray  # [B·k] int64, the tokens that were there
     epoch: int  # of the last row, counted from 0
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Masked rows from `start` on, as the masker gives them."""
+
+    start: int
+    ids: np.ndarray  # [n, L]
+    positions: np.ndarray  # [n, k], flat in n·L
+    labels: np.ndarray  # [n, k]
+
+    def holds(self, start: int, size: int) -> bool:
+        return self.start <= start and start + size <= self.start + len(self.ids)
 
 
 class Batches:
@@ -64,6 +80,7 @@ class Batches:
         pieces = np.zeros(vocabulary, dtype=bool) if continues is None else continues
         self.masker = Masker(mask_seed, mask_rate, mask_rule, vocabulary, masking or TokenMasking(), pieces)
         self._permutation: tuple[int, np.ndarray] | None = None  # of the epoch read last
+        self._cut: _Cut | None = None  # the stretch that the last batch came from
 
     @property
     def predicted(self) -> int:
@@ -72,9 +89,13 @@ class Batches:
 
     def batch(self, start: int, size: int) -> Batch:
         """The `size` rows that follow the first `start` ones of the stream."""
-        chosen = self.numbers(start, size)
-        ids, columns, labels = self.masker(self.rows[chosen], start)
-        flat = columns + np.arange(size)[:, None] * ids.shape[1]
+        length = self.rows.shape[1]
+        if self._cut is None or not self._cut.holds(start, size):
+            self._cut = self._cut_from(start, max(size, AHEAD_TOKENS // length))
+        part = slice(start - self._cut.start, start - self._cut.start + size)
+        ids = self._cut.ids[part].copy()  # the caller's own, whatever it does to it
+        positions = self._cut.positions[part] - part.start * length
+        labels = self._cut.labels[part].copy()
         epoch = (start + size - 1) // len(self.rows)
         if epoch > self._announced:
             self._announced = epoch
@@ -82,7 +103,10 @@ class Batches:
                 "the %d rows of the corpus are read for the %d. time, in %s order",
                 len(self.rows), epoch + 1, "the same" if self._keeps_order(epoch) else "a new",
             )  # fmt: skip
-        return Batch(ids, flat.ravel(), labels.ravel(), epoch)
+        return Batch(ids, positions.ravel(), labels.ravel(), epoch)
+
+    def _cut_from(self, start: int, size: int) -> _Cut:
+        return _Cut(start, *self.masker(self.rows[self.numbers(start, size)], start))
 
     def numbers(self, start: int, size: int) -> np.ndarray:
         """Which rows [size] these are; a stretch may run over the end of an epoch, even several."""

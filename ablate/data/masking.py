@@ -8,6 +8,7 @@ where a run was resumed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Literal, get_args
 
 import numpy as np
@@ -121,38 +122,39 @@ class Masker:
     def __call__(self, rows: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mask rows [B, L], which are sequences first, first + 1, … of the stream.
 
-        Returns ids [B, L] int64, columns [B, k] ascending in each row, labels [B, k], both int64.
+        Returns ids [B, L], positions [B, k] in the flat B·L, ascending, and labels [B, k], all int64.
         """
         ids = rows.astype(np.int64)
         k = self.count(rows.shape[1])
         keys, fates, words, extra = self._draw(len(rows), rows.shape[1], k, first)
-        columns = choose(self.masking.keys(keys, extra, rows, self.continues), ids < len(SPECIALS), k)
-        labels = np.take_along_axis(ids, columns, axis=1)
-        hidden = labels >= len(SPECIALS)
-        np.put_along_axis(
-            ids, columns, np.where(hidden, self._replacement(labels, fates, words), labels), axis=1
-        )
-        return ids, columns, labels
+        positions = choose(self.masking.keys(keys, extra, rows, self.continues), rows < len(SPECIALS), k)
+        labels = ids.take(positions)
+        ids.put(positions, self._replacement(labels, fates, words))
+        return ids, positions, labels
 
     def _draw(self, batch: int, length: int, k: int, first: int) -> tuple[np.ndarray, ...]:
         """Random 32-bit words per row: length for the choice, k for the fate, k for the random token, and
         what the masking needs beyond.
         """
-        more = self.masking.extra(length)
-        blocks = -(-(length + 2 * k + more) // (2 * _BLOCK))
+        ends = np.cumsum([length, k, k, self.masking.extra(length)]).tolist()
+        blocks = -(-ends[-1] // (2 * _BLOCK))
         bits = np.random.Philox(key=self.seed, counter=first * blocks).random_raw(batch * blocks * _BLOCK)
         drawn = bits.view(np.uint32).reshape(batch, -1)
-        return tuple(
-            np.split(drawn[:, : length + 2 * k + more], (length, length + k, length + 2 * k), axis=1)
-        )
+        return tuple(drawn[:, start:end] for start, end in pairwise([0, *ends]))
 
     def _replacement(self, labels: np.ndarray, fates: np.ndarray, words: np.ndarray) -> np.ndarray:
         if self.rule == "all-mask":
-            return np.full_like(labels, MASK)
-        ordinary = np.uint64(self.vocabulary - len(SPECIALS))
-        random = len(SPECIALS) + ((words * ordinary) >> np.uint64(32)).astype(np.int64)
-        kept_or_random = np.where(fates < _share(0.9), random, labels)
-        return np.where(fates < _share(0.8), MASK, kept_or_random)
+            put = np.full_like(labels, MASK)
+        else:
+            put = np.where(fates < _share(0.8), MASK, labels)
+            # Unsigned: what lies below 0.8 wraps around to above 0.1.
+            random = np.flatnonzero(fates - _share(0.8) < _share(0.9) - _share(0.8))
+            ordinary = np.uint64(self.vocabulary - len(SPECIALS))
+            drawn = (words.ravel()[random] * ordinary) >> np.uint64(32)
+            put.put(random, len(SPECIALS) + drawn.astype(np.int64))
+        if len(labels) and labels.min() < len(SPECIALS):  # rare: a row without any ordinary token
+            put = np.where(labels < len(SPECIALS), labels, put)
+        return put
 
 
 def _share(probability: float) -> np.uint32:
@@ -160,21 +162,21 @@ def _share(probability: float) -> np.uint32:
 
 
 def choose(keys: np.ndarray, special: np.ndarray, k: int) -> np.ndarray:
-    """The k columns [B, k] of ordinary tokens with the smallest random keys [B, L], ascending."""
+    """Where the k ordinary tokens of each row with its smallest random keys [B, L] are: positions [B, k] in
+    the flat B·L, ascending.
+    """
     length = keys.shape[1]
     assert length <= 1 << COLUMN_BITS
-    # The column in the low bits makes keys unique, so that the choice does not depend on how ties sort.
-    keyed = ((keys >> np.uint32(1)) & ~_COLUMN) | np.arange(length, dtype=np.uint32)
-    keyed |= np.where(special, _SPECIAL, np.uint32(0))
-    if k < length:
-        keyed.partition(k - 1, axis=1)
-    keyed = keyed[:, :k]
-    keyed.sort(axis=1)
-    columns = (keyed & _COLUMN).astype(np.int64)
-    short = np.flatnonzero(keyed[:, -1] >= _SPECIAL)
-    for row in short:  # rare: sorted by key, so the ordinary tokens come first
-        ordinary = int((keyed[row] < _SPECIAL).sum())
-        if ordinary:
-            columns[row] = np.resize(columns[row, :ordinary], k)
-    columns.sort(axis=1)
-    return columns
+    # The column in the low bits makes keys unique, so that exactly k are no larger than the k-th, and the
+    # choice does not depend on how ties sort.
+    keyed = keys >> np.uint32(1)
+    keyed &= ~_COLUMN
+    keyed |= np.arange(length, dtype=np.uint32)
+    np.bitwise_or(keyed, _SPECIAL, out=keyed, where=special)
+    largest = np.partition(keyed, k - 1, axis=1)[:, k - 1 : k]
+    positions = np.flatnonzero(keyed <= largest).reshape(-1, k)
+    for row in np.flatnonzero(largest >= _SPECIAL):  # rare: fewer than k ordinary tokens
+        ordinary = np.sort(keyed[row][keyed[row] < _SPECIAL])
+        if len(ordinary):
+            positions[row] = np.sort(np.resize(ordinary & _COLUMN, k)) + row * length
+    return positions

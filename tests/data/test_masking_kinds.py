@@ -19,10 +19,10 @@ def rows(count: int, length: int, seed: int = 0) -> np.ndarray:
 
 def hidden(masking: TokenMasking, ids: np.ndarray, rate: float = 0.25, first: int = 0) -> np.ndarray:
     """[B, L] True where predicted."""
-    _, columns, labels = Masker(3, rate, "all-mask", V, masking, continues)(ids, first)
-    assert np.array_equal(labels, np.take_along_axis(ids.astype(np.int64), columns, axis=1))
+    _, positions, labels = Masker(3, rate, "all-mask", V, masking, continues)(ids, first)
+    assert np.array_equal(labels, ids.ravel()[positions])
     found = np.zeros(ids.shape, dtype=bool)
-    np.put_along_axis(found, columns, True, axis=1)
+    found.ravel()[positions] = True
     return found
 
 
