@@ -106,13 +106,13 @@ def item_draws(items: int, draws: int, rng: np.random.Generator) -> np.ndarray:
 class Drawn:
     """The runs of one arm under the multi-bootstrap, in points."""
 
-    each: np.ndarray  # [seed, fine-tuning seed]: every example once
-    drawn: np.ndarray  # [draw, seed, fine-tuning seed]: under each draw of the examples
+    each: np.ndarray  # […, fine-tuning seed]: every example once
+    drawn: np.ndarray  # [draw, …, fine-tuning seed]: under each draw of the examples
     items: int
 
 
 def draw(score: str, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Drawn:
-    """Score predictions [seed, fine-tuning seed, item] as they are and under `weights` [draw, item]."""
+    """Score predictions […, item] as they are and under `weights` [draw, item]."""
     scorer = SCORES[score]
     return Drawn(scorer.all(predictions, labels), scorer.weighted(predictions, labels, weights), len(labels))
 

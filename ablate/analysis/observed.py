@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -28,7 +29,7 @@ class Observed:
         """block → number."""
         return self.values.get(arm, {}).get(metric, {})
 
-    @property
+    @functools.cached_property
     def metrics(self) -> set[str]:
         return {m for arm in self.values.values() for m, blocks in arm.items() if blocks}
 

@@ -40,7 +40,7 @@ def tost_power(margin: float, sd: float, n: int, *, alpha: float = 0.05) -> floa
     return float(np.mean(np.where(room > 0, 2 * ndtr(room) - 1, 0.0)))
 
 
-@functools.lru_cache(maxsize=128)  # 20 arms ask for the same few sizes; the quantiles are what costs
+@functools.lru_cache(maxsize=1024)  # many arms ask for the same sizes; the quantiles are what costs
 def _sampled_spreads(df: int) -> np.ndarray:
     """Equally likely values of sampled / true standard deviation."""
     return np.asarray(np.sqrt(chdtri(df, (np.arange(1000) + 0.5) / 1000) / df))

@@ -1,106 +1,115 @@
 """Scores as weighted sums over examples, so that a thousand bootstrap draws are one matrix product.
 
-Every score is a function of a few means over the examples: of confusion counts (accuracy, F1, MCC) or of
+Every score is a function of a few sums over the examples: of a confusion table (accuracy, F1, MCC) or of
 moments (correlations). `weighted` takes counts per draw; `all` is one draw with every example once.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-Features = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
-Finish = Callable[[list[np.ndarray]], np.ndarray]
 
-
-@dataclass(frozen=True)
-class Scorer:
-    """Features per example, and the score from their (weighted) means."""
-
-    features: Features
-    finish: Finish
+class Scorer(ABC):
+    """A score in points, of many runs under many draws of the examples at once."""
 
     def weighted(self, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Points: [draw, seed, fine-tuning seed] from predictions [seed, fine-tuning seed, item].
+        """[draw, …] from predictions […, item].
 
         `weights` [draw, item] says how often each example was drawn, as many in all as there are examples.
         """
-        shape = (len(weights), *predictions.shape[:2])
         flat = predictions.reshape(-1, predictions.shape[-1])
-        features = self.features(flat, labels)
-        # One product for all features takes a third of the time of one each.
-        sums = weights @ np.concatenate(features).astype(weights.dtype).T
-        sums /= len(labels)
-        # A feature of the labels alone is one row for all runs: it broadcasts in `finish`.
-        means = np.split(sums, np.cumsum([len(f) for f in features])[:-1], axis=1)
-        return np.asarray(100.0 * np.broadcast_to(self.finish(means), shape[:1] + flat.shape[:1])).reshape(
-            shape
-        )
+        scores = np.broadcast_to(self._score(flat, labels, weights), (len(weights), len(flat)))
+        return np.asarray(100.0 * scores.reshape(len(weights), *predictions.shape[:-1]))
 
     def all(self, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Points: [seed, fine-tuning seed], every example once."""
+        """[…]: every example once."""
         return self.weighted(predictions, labels, np.ones((1, len(labels))))[0]
 
-
-def _accuracy(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    return [x == y]
-
-
-def _binary(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    """True positives, predicted positives, positives of class 1."""
-    return [(x == 1) & (y == 1), x == 1, (y == 1)[None]]
+    @abstractmethod
+    def _score(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """[draw, run] from predictions [run, item] and labels [item]."""
 
 
-def _f1(m: list[np.ndarray]) -> np.ndarray:
-    hit, said, true = m
-    return _ratio(2 * hit, said + true)
+@dataclass(frozen=True)
+class Confusion(Scorer):
+    """A score of the shares of every label and prediction: [label, prediction, draw, run]."""
+
+    finish: Callable[[np.ndarray], np.ndarray]
+    binary: bool = False  # of class 1 against all others
+
+    def _score(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        x, y = (x == 1, y == 1) if self.binary else (x, y)
+        classes = np.array([False, True]) if self.binary else np.union1d(x, y)
+        table = np.zeros((len(classes), len(classes), len(weights), len(x)))
+        for row, label in zip(table, classes, strict=True):
+            own = y == label
+            mine, of_label = weights[:, own], x[:, own]
+            # Each example meets its own label alone, and the first class is what the others leave: of two
+            # classes a quarter of the products.
+            row[0] = mine.sum(axis=1)[:, None]
+            for said, cell in zip(classes[1:], row[1:], strict=True):
+                cell[:] = mine @ (of_label == said).T.astype(weights.dtype)
+                row[0] -= cell
+        return self.finish(table / len(y))
 
 
-def _classes(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    """Hits, predictions and labels of every class in turn."""
-    found: list[np.ndarray] = []
-    for label in np.union1d(np.unique(x), np.unique(y)):
-        found += [(x == label) & (y == label), x == label, (y == label)[None]]
-    return found
+@dataclass(frozen=True)
+class Moments(Scorer):
+    """Pearson's correlation of what `prepare` makes of predictions and labels, from weighted moments."""
+
+    prepare: Callable[[np.ndarray], np.ndarray]  # of [run, item]
+
+    def _score(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        x, y = self.prepare(x), self.prepare(y[None])
+        # Centred first: single precision would lose the spread of values far from 0.
+        x, y = (v - v.mean(axis=1, keepdims=True) for v in (x, y))
+        features = [x, y, x * x, y * y, x * y]
+        # One product for all features takes a third of the time of one each.
+        sums = weights @ np.concatenate(features).astype(weights.dtype).T / x.shape[1]
+        # What is of the labels alone is one column for all runs: it broadcasts.
+        mx, my, xx, yy, xy = np.split(sums, np.cumsum([len(f) for f in features])[:-1], axis=1)
+        return _ratio(xy - mx * my, np.sqrt(np.maximum((xx - mx * mx) * (yy - my * my), 0.0)))
 
 
-def _macro_f1(m: list[np.ndarray]) -> np.ndarray:
-    present = [np.asarray(s + t > 0, dtype=float) for s, t in zip(m[1::3], m[2::3], strict=True)]
-    scores = [_ratio(2 * h, s + t) for h, s, t in zip(m[::3], m[1::3], m[2::3], strict=True)]
-    return np.asarray(sum(scores) / np.maximum(1.0, sum(present)))
+def _accuracy(table: np.ndarray) -> np.ndarray:
+    return np.asarray(np.trace(table))
 
 
-def _mcc(m: list[np.ndarray]) -> np.ndarray:
+def _f1(table: np.ndarray) -> np.ndarray:
+    return _ratio(2 * table[1, 1], table[:, 1].sum(axis=0) + table[1].sum(axis=0))
+
+
+def _macro_f1(table: np.ndarray) -> np.ndarray:
+    """Over the classes that are said or true in a draw."""
+    hit = np.diagonal(table).transpose(2, 0, 1)
+    size = table.sum(axis=0) + table.sum(axis=1)
+    return np.asarray(_ratio(2 * hit, size).sum(axis=0) / np.maximum(1, (size > 1e-9).sum(axis=0)))
+
+
+def _mcc(table: np.ndarray) -> np.ndarray:
     """Multi-class MCC (Gorodkin 2004): covariance of predicted and true class over both spreads."""
-    hits = sum(m[::3])
-    both = sum(s * t for s, t in zip(m[1::3], m[2::3], strict=True))
-    said, true = (1 - sum(v * v for v in m[k::3]) for k in (1, 2))
-    return _ratio(hits - both, np.sqrt(np.maximum(said * true, 0.0)))
+    said, true = table.sum(axis=0), table.sum(axis=1)
+    spreads = (1 - (said**2).sum(axis=0)) * (1 - (true**2).sum(axis=0))
+    return _ratio(np.trace(table) - (said * true).sum(axis=0), np.sqrt(np.maximum(spreads, 0.0)))
 
 
-def _moments(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    """Centred first: single precision would lose the spread of values far from 0."""
-    x = x - x.mean(axis=1, keepdims=True)
-    y = (y - y.mean())[None]
-    return [x, y, x * x, y * y, x * y]
+def _plain(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, dtype=float)
 
 
-def _ranked(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+def _ranked(values: np.ndarray) -> np.ndarray:
     """Ranks of the whole set, ties averaged; a draw correlates these ranks (ties of drawn copies aside)."""
-    return _moments(np.stack([_ranks(row) for row in x]), _ranks(y))
+    return np.stack([_ranks(row) for row in values])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
     return np.asarray(((last - count + 1 + last) / 2)[place] / len(values))
-
-
-def _pearson(m: list[np.ndarray]) -> np.ndarray:
-    x, y, xx, yy, xy = m
-    return _ratio(xy - x * y, np.sqrt(np.maximum((xx - x * x) * (yy - y * y), 0.0)))
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -110,10 +119,10 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 SCORES: dict[str, Scorer] = {
-    "accuracy": Scorer(_accuracy, lambda m: m[0]),
-    "f1": Scorer(_binary, _f1),
-    "macro-f1": Scorer(_classes, _macro_f1),
-    "mcc": Scorer(_classes, _mcc),
-    "pearson": Scorer(_moments, _pearson),
-    "spearman": Scorer(_ranked, _pearson),
+    "accuracy": Confusion(_accuracy),
+    "f1": Confusion(_f1, binary=True),
+    "macro-f1": Confusion(_macro_f1),
+    "mcc": Confusion(_mcc),
+    "pearson": Moments(_plain),
+    "spearman": Moments(_ranked),
 }

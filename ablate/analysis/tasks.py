@@ -26,6 +26,10 @@ def by_arm(observed: Observed, evidence: Evidence) -> Tasks:
     return found
 
 
+Trial = tuple[str, int]  # arm, block
+RUNS = 200  # scored by one product: 80 MB of single precision for 100,000 examples
+
+
 class Scored:
     """Predictions of every arm with their scores; drawn once, however many contrasts an arm is in.
 
@@ -34,9 +38,9 @@ class Scored:
 
     def __init__(self, tasks: Tasks, *, seed: int = 0) -> None:
         self.tasks, self.seed = tasks, seed
-        # Every contrast asks for its reference again, and the next one at most for its arm.
-        self._runs = functools.lru_cache(maxsize=64)(self._score)
-        self._weights = functools.lru_cache(maxsize=8)(self._draw)  # 1,000 examples: 4 MB and 40 ms
+        self._draws = functools.cache(self._draw_all)
+        self._right = functools.lru_cache(maxsize=64)(self._score_right)  # the reference's, above all
+        self._weights = functools.lru_cache(maxsize=8)(self._draw_items)  # 1,000 examples: 4 MB and 40 ms
 
     def effects(
         self, arm: str, reference: str, *, alpha: float
@@ -53,25 +57,72 @@ class Scored:
             if isinstance(shared, str):
                 effects[metric] = TaskEffect(metric, score, "none", 0, 0, 0, level=1 - alpha, note=shared)
                 continue
-            a, b = (self._runs(side, metric, score, *shared) for side in (arm, reference))
+            one = self._right if score == "accuracy" else self._drawn
+            a, b = (one(side, metric, *shared) for side in (arm, reference))
             effects[metric] = _effect(metric, score, a, b, np.random.default_rng(self.seed), alpha)
             found = nested(metric, a.each - b.each)
             if found is not None:
                 components[metric] = found
         return effects, components
 
-    def _score(
-        self, arm: str, metric: str, score: str, blocks: tuple[int, ...], repeats: int
-    ) -> Right | Drawn:
+    def _score_right(self, arm: str, metric: str, blocks: tuple[int, ...], repeats: int) -> Right:
         own = self.tasks[arm][metric]
         predictions = np.stack([own[block].predictions[:repeats] for block in blocks])
-        labels = own[blocks[0]].labels
-        if score == "accuracy":
-            return right(predictions, labels)
-        return draw(score, predictions, labels, self._weights(len(labels)))
+        return right(predictions, own[blocks[0]].labels)
 
-    def _draw(self, items: int) -> np.ndarray:
+    def _drawn(self, arm: str, metric: str, blocks: tuple[int, ...], repeats: int) -> Drawn:
+        trials = [self._draws(metric)[arm, block] for block in blocks]
+        return Drawn(
+            np.stack([t.each[:repeats] for t in trials]),
+            np.stack([t.drawn[:, :repeats] for t in trials], axis=1),
+            trials[0].items,
+        )
+
+    def _draw_all(self, metric: str) -> dict[Trial, Drawn]:
+        """Every trial's scores: each [fine-tuning seed], drawn [draw, fine-tuning seed].
+
+        Many trials in one product: of one at a time, reading the draws of 40,000 examples takes longer than
+        the product itself.
+        """
+        found: dict[Trial, Drawn] = {}
+        for trials in self._alike(metric):
+            of = [self.tasks[arm][metric][block] for arm, block in trials]
+            sizes = [len(p.predictions) for p in of]
+            for few in _runs(sizes, RUNS):
+                runs = np.concatenate([p.predictions for p in of[few]])
+                labels = of[0].labels
+                together = draw(of[0].score, runs, labels, self._weights(len(labels)))
+                ends = np.cumsum(sizes[few])[:-1]
+                parts = zip(
+                    np.split(together.each, ends), np.split(together.drawn, ends, axis=1), strict=True
+                )
+                found |= {
+                    trial: Drawn(each, drawn, len(labels))
+                    for trial, (each, drawn) in zip(trials[few], parts, strict=True)
+                }
+        return found
+
+    def _alike(self, metric: str) -> list[list[Trial]]:
+        """Trials that were scored in the same way on the same examples."""
+        groups: list[tuple[Predictions, list[Trial]]] = []
+        for arm, by_metric in self.tasks.items():
+            for block, own in by_metric.get(metric, {}).items():
+                for first, trials in groups:
+                    if first.score == own.score and np.array_equal(first.labels, own.labels):
+                        trials.append((arm, block))
+                        break
+                else:
+                    groups.append((own, [(arm, block)]))
+        return [trials for _, trials in groups]
+
+    def _draw_items(self, items: int) -> np.ndarray:
         return item_draws(items, DRAWS, np.random.default_rng([self.seed, items]))
+
+
+def _runs(sizes: list[int], most: int) -> list[slice]:
+    """Consecutive trials, together of about so many runs."""
+    ends = [i + 1 for i in range(len(sizes)) if i + 1 == len(sizes) or sum(sizes[: i + 1]) % most < sizes[i]]
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _effect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import Counter
@@ -50,7 +51,8 @@ def write_pages(root: Path, found: Findings, evidence: Evidence) -> Path:
     shown = (series.forest(found), series.heat(found), read, series.speeds(found))
     drawn = _figures(found, *shown)
     context = _context(found, list(drawn))
-    write_json(folder / "findings.json", {"schema": 1, **found.to_dict()})
+    facts = {"schema": 1, **found.to_dict()}
+    write_json(folder / "findings.json", facts)
     write_json(folder / "negative-results.json", negative.to_json(found, context["negatives"]))
     for format, extension in EXTENSIONS.items():
         write_text(folder / "tables" / f"ablation.{extension}", format_table(found, format))
@@ -66,7 +68,8 @@ def write_pages(root: Path, found: Findings, evidence: Evidence) -> Path:
     write_text(folder / "report.md", _render("report.md.j2", context))
     write_text(folder / "negative-results.md", _render("negative-results.md.j2", context))
     page = folder / "report.html"
-    write_text(page, _render("report.html.j2", {**context, **_page_parts(found, drawn)}))
+    parts = {**_page_parts(found, drawn), "findings_json": Markup(_inert(_json(facts)))}
+    write_text(page, _render("report.html.j2", {**context, **parts}))
     return page
 
 
@@ -173,7 +176,6 @@ def _page_parts(found: Findings, drawn: Mapping[str, figures.Figure]) -> dict[st
         "table_notes": Markup(formats.html_notes(table)),
         "plotly": Markup(_script(figures.library())) if shown else "",
         "figure_json": {name: Markup(_inert(_json(figure))) for name, figure in shown.items()},
-        "findings_json": Markup(_inert(_json({"schema": 1, **found.to_dict()}))),
     }
 
 
@@ -329,7 +331,11 @@ def _write_pictures(folder: Path, found: Findings, items: Iterable[negative.Nega
 
 
 def _render(template: str, context: Mapping[str, Any]) -> str:
-    html = template.endswith(".html.j2")
+    return _environment(template.endswith(".html.j2")).get_template(template).render(context)
+
+
+@functools.cache  # a template is compiled once, however many pages include it
+def _environment(html: bool) -> Environment:
     env = Environment(
         loader=PackageLoader("ablate.report"), autoescape=html, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
@@ -343,4 +349,4 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
         "estimate": lambda e, places: numbers.estimate(e.estimate, e.low, e.high, places),
         "changes": negative.changes, "failures": tables.failures, "latex": latex,
     }  # fmt: skip
-    return env.get_template(template).render(context)
+    return env
