@@ -71,6 +71,11 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "train.batch_rule=noise-scale": {"train.batch": 16},
     "train.batch_rule=norm-test": {"train.batch": 64},
     "train.modifier=larc": {"train.lr": 0.1},
+    "train.modifier[lars].trust": {"train.lr": 0.1},
+    # The two forms of GELU differ where its input is not small.
+    "model.activation=gelu-tanh-glu": {"model.init": {"kind": "normal", "std": 0.2}},
+    # A model of six steps is hardly ever right, unless they are large ones.
+    "train.loss=incorrect": {"train.lr": 0.05},
     # Merges and longest matches differ where words are cut.
     "data.tokenizer=bpe": {"data.tokenizer.vocabulary": 300},
     "data.reverse": {"data.order": "sentence-length"},
@@ -106,7 +111,7 @@ VALUES: dict[str, list[Any]] = {
     "model.attention[flash].shared": [16],
     "model.attention[fourier-hybrid].softmax_layers": [1],
     "model.layer_drop": [0.5],
-    "model.norm[scalenorm].eps": [1e-3],
+    **{f"model.norm[{kind}].eps": [1e-3] for kind in ("layernorm", "rmsnorm", "scalenorm")},
     "model.embedding_width": [8],
     "data.source[grammar].megabytes": [0.2],
     "data.source[local].name": ["books"],
@@ -134,6 +139,7 @@ VALUES: dict[str, list[Any]] = {
     "data.token_ratio": [0.22],
     "data.tokens": [10_000],
     "train.batch": [16],
+    "train.clip": [0.02, None],
     "train.optimizer[adafactor].threshold": [2.0],
     "train.optimizer[muon].ratio": [2.0],
     "train.optimizer[soap].largest": [8],
