@@ -89,6 +89,25 @@ study it comes from; empty where nothing has been measured yet.
 """
 
 
+_LEFT_OUT = {
+    "attention `pytorch`, `pytorch-seqfirst`, `huggingface`, `flash-attention-impl`; norm `ApexLayerNorm`":
+        "other kernels for the same mathematics; the device chooses here",
+    "rotary `sanity`, `v2`, `llama`":
+        "other code for the same rotation, which `model.position: rope` is tested against",
+    "`max_seq_length`": "position tables are as long as `data.length`",
+    "loss `szegedy`":
+        "a regression onto input embeddings, without logits or an MLM loss to compare; no result in the paper",
+    "batch rules `inner-product`, `cov`, `cosine`":
+        "the paper found all rules alike; `norm-test` and `noise-scale` stand for them",
+    "schedules by step":
+        "every schedule is a function of progress, and `budget: 4000 steps` makes progress a count of steps",
+    "`gradinit`": "crashes in the reference; the paper's Appendix A leaves it unstudied",
+    "`bptt-deepthinking`": "recurrence is `model.stack: recurrent`, trained through all of its rounds",
+    "ZeRO, DDP, offloading": "a trial is one GPU",
+    "`seed`": "blocks are seeds, and every arm of a block shares its",
+}  # fmt: skip
+
+
 def count(infos: Sequence[KnobInfo]) -> tuple[int, int]:
     """How many knobs there are, and how many levels their types name."""
     named = [info.domain.levels for info in infos if isinstance(info.domain, Choice | Variants)]
@@ -111,7 +130,8 @@ def page(rows: Sequence[dict[str, Any]], findings: Sequence[Mapping[str, Any]], 
             if row["path"].split(".")[0] == section:
                 parts.append(_line(row, ours.get(row["knob"], [])))
         parts.append("")
-    return "\n".join(parts)
+    parts += ["## What the reference has and this has not\n", "| its key | why |", "| --- | --- |"]
+    return "\n".join([*parts, *(f"| {key} | {why} |" for key, why in _LEFT_OUT.items())])
 
 
 def _line(row: Mapping[str, Any], ours: Sequence[str]) -> str:
