@@ -96,7 +96,7 @@ _LEFT_OUT = {
         "other code for the same rotation, which `model.position: rope` is tested against",
     "`max_seq_length`": "position tables are as long as `data.length`",
     "loss `szegedy`":
-        "a regression onto input embeddings, without logits or an MLM loss to compare; no result in the paper",
+        "regression onto input embeddings, without logits or an MLM loss to compare; the paper has no result",
     "batch rules `inner-product`, `cov`, `cosine`":
         "the paper found all rules alike; `norm-test` and `noise-scale` stand for them",
     "schedules by step":
