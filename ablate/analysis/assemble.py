@@ -166,7 +166,7 @@ def _arm(
         failures=dict(observed.failures[arm.name]), pending=max(0, planned - len(trials)),
         values={m: value(blocks) for m, blocks in observed.values[arm.name].items() if blocks},
         trials=trials, levels=dict(arm.levels),
-        phase=str(arm.phase), curvature=curvature(curves.get(arm.name, {})),
+        phase=str(arm.phase), replicate=arm.replicate, curvature=curvature(curves.get(arm.name, {})),
     )  # fmt: skip
 
 

@@ -79,7 +79,8 @@ def _correct(
     """Holm in the declared family, Benjamini–Hochberg among arms of a screen, nothing for the rest."""
     family = [arm for arm in study.family if arm in effects]
     phases = {arm.name: arm.phase for arm in study.arms}
-    screen = [arm for arm in effects if arm not in family and phases[arm] == "screen"]
+    again = {arm.name for arm in study.arms if arm.replicate}
+    screen = [a for a in effects if a not in family and phases[a] == "screen" and a not in again]
     sequential = stopping(study, effects, outcome)
     p = {arm: effects[arm].p for arm in effects}
     tost = {arm: _tost_p(tosts[arm]) for arm in effects}
@@ -133,7 +134,7 @@ def _contrast(
         found, e, outcome, p=p, equivalence_p=tost_p, resolvable=resolvable, needed=needed, alpha=alpha,
         paired=study.paired,
     )  # fmt: skip
-    text += _of_correction(corrected.how[arm])
+    text += _of_correction(corrected.how[arm], again=any(a.replicate for a in study.arms if a.name == arm))
     itt, imputed = (
         _intention_to_treat(observed, outcome, arm, reference, alpha) if study.paired else (None, 0)
     )
@@ -152,7 +153,9 @@ def _contrast(
     )  # fmt: skip
 
 
-def _of_correction(how: Correction) -> str:
+def _of_correction(how: Correction, *, again: bool) -> str:
+    if again:
+        return "; the baseline once more, with other weights: what differs is noise"
     if how == "none":
         return "; outside the declared family: p-values are not corrected, take it as exploratory"
     if how == "benjamini-hochberg":

@@ -131,7 +131,7 @@ class Curvature:
     """Whether the loss was still falling when the budget ended: nats per doubling of the training."""
 
     last_doubling: float | None  # mean over trials of loss(end/2) − loss(end)
-    falling: bool | None  # more than twice its standard error above 0, and above 1 % of the loss
+    falling: bool | None  # above 1 % of the loss; None where that is within twice its standard error
     trials: int = 0
 
 
@@ -263,6 +263,7 @@ class ArmFindings:
     standing: Literal["best", "equivalent to the best", ""] = ""
     levels: Mapping[str, str] = field(default_factory=dict)  # factor → level, of factorial designs
     phase: str = "confirm"  # screen, tune, confirm
+    replicate: int = 0  # above 0: the baseline once more, with weights of its own
     curvature: Curvature | None = None
 
     @property

@@ -82,4 +82,4 @@ def curvature(curves: Mapping[int, Curve]) -> Curvature | None:
     if n == 1:
         return Curvature(mean, large, 1)
     se = math.sqrt(math.fsum((x - mean) ** 2 for x in falls) / (n - 1) / n)
-    return Curvature(mean, large and mean > 2 * se, n)
+    return Curvature(mean, None if large and mean <= 2 * se else large, n)

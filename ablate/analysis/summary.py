@@ -13,7 +13,12 @@ def answer(found: Findings) -> str:
     if not everything:
         return "The study has no arm besides the baseline."
     # What a search drew before its best were run again was chosen by looking: it answers nothing.
-    contrasts = {name: c for name, c in everything.items() if c.correction != "benjamini-hochberg"}
+    again = {arm.name for arm in found.arms if arm.replicate}
+    contrasts = {
+        name: c
+        for name, c in everything.items()
+        if c.correction != "benjamini-hochberg" and name not in again
+    }
     if not contrasts:
         return f"No answer yet: all {len(everything)} arms are screened, and none has been confirmed."
     if not any(c.effect.n for c in contrasts.values()):

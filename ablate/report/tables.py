@@ -431,7 +431,7 @@ def _test(found: Findings) -> str:
     if found.elastic:
         test += f", sequential over {found.elastic['min']} to {found.elastic['max']} blocks"
     told = [f"{test}, Holm over the family of {len(found.family)}"]
-    kinds = {c.correction for c in found.contrasts.values()}
+    kinds = {arm.contrast.correction for arm in found.arms if arm.contrast and not arm.replicate}
     if "benjamini-hochberg" in kinds:
         told.append("Benjamini–Hochberg over the arms of the screen")
     if "none" in kinds:

@@ -280,3 +280,14 @@ def test_a_remark_of_every_trial_is_told_once_and_makes_none_odd():
     found = analyze(study, both)
     assert found.warnings.count("every trial: cut to 500 examples") == 1
     assert [t.odd for arm in found.arms for t in arm.trials if t.odd] == [("one torn checkpoint",)]
+
+
+def test_the_baseline_once_more_is_told_as_noise_and_answers_nothing():
+    frozen = synthetic.study(["a", "again"], family=["a"])
+    again = frozen.arms[-1].model_copy(update={"replicate": 1, "phase": "screen"})
+    frozen = frozen.model_copy(update={"arms": [*frozen.arms[:-1], again]})
+    found = analyze(frozen, synthetic.records(frozen, effects={"a": 5.0}))
+    assert "again" not in found.answer
+    assert found.contrasts["again"].correction == "none"
+    assert "what differs is noise" in found.contrasts["again"].reason
+    assert "screen" not in found.contrasts["again"].reason
