@@ -14,6 +14,7 @@ from ablate.analysis.contrasts import by_block, contrasts, references
 from ablate.analysis.evidence import Curve, Evidence
 from ablate.analysis.factorial import interactions, is_factorial
 from ablate.analysis.findings import (
+    NOT_RECORDED,
     ArmFindings,
     BestOfK,
     Findings,
@@ -152,7 +153,7 @@ def show_budget(budget: Mapping[str, object]) -> str:
     try:
         return str(Budget(budget["unit"], float(budget["amount"])))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError):
-        return str(dict(budget)) if budget else "not recorded"
+        return str(dict(budget)) if budget else NOT_RECORDED
 
 
 def _arm(

@@ -36,9 +36,13 @@ class _Sources:
     def effect(self, metric: str, arm: str, reference: str) -> Effect:
         """Paired within blocks, or Welch's where the arms share none."""
         a, b = self.observed.metric(arm, metric), self.observed.metric(reference, metric)
+        return self.between(metric, a, b)
+
+    def between(self, metric: str, arm: Mapping[int, float], reference: Mapping[int, float]) -> Effect:
+        """Of values by block."""
         if self.study.paired:
-            return effect(metric, a, b, alpha=self.alpha)
-        found = unpaired(list(a.values()), list(b.values()), alpha=self.alpha)
+            return effect(metric, arm, reference, alpha=self.alpha)
+        found = unpaired(list(arm.values()), list(reference.values()), alpha=self.alpha)
         return as_effect(found, metric, alpha=self.alpha)
 
 
@@ -135,9 +139,7 @@ def _contrast(
         paired=study.paired,
     )  # fmt: skip
     text += _of_correction(corrected.how[arm], again=any(a.replicate for a in study.arms if a.name == arm))
-    itt, imputed = (
-        _intention_to_treat(observed, outcome, arm, reference, alpha) if study.paired else (None, 0)
-    )
+    itt, imputed = _intention_to_treat(sources, arm, reference)
     text += _if_failures_count(found, e, itt, imputed)
     if study.post_hoc:
         text += "; post hoc: the rules were changed after data had arrived"
@@ -215,13 +217,12 @@ def _unpaired(sources: _Sources, pairs: Mapping[str, str]) -> dict[str, Unpaired
     return found
 
 
-def _intention_to_treat(
-    observed: Observed, outcome: Outcome, arm: str, reference: str, alpha: float
-) -> tuple[Effect | None, int]:
+def _intention_to_treat(sources: _Sources, arm: str, reference: str) -> tuple[Effect | None, int]:
     """The effect with diverged trials at the worst score seen in the study; None when no block was lost.
 
     Divergence is the arm's own doing; a lost process or a full disk is not, and stays missing.
     """
+    observed, outcome = sources.observed, sources.outcome
     if not observed.failures[arm].total() and not observed.failures[reference].total():
         return None, 0
     seen = [v for name in observed.values for v in observed.metric(name, outcome.metric).values()]
@@ -233,7 +234,7 @@ def _intention_to_treat(
         for name in (arm, reference)
     }
     imputed = len(observed.diverged[arm]) + len(observed.diverged[reference])
-    return effect(outcome.metric, filled[arm], filled[reference], alpha=alpha), imputed
+    return sources.between(outcome.metric, filled[arm], filled[reference]), imputed
 
 
 def _if_failures_count(found: str, e: Effect, itt: Effect | None, imputed: int) -> str:

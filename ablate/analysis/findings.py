@@ -9,6 +9,8 @@ from typing import Any, Literal
 from ablate.analysis.paired import Effect, Equivalence
 from ablate.analysis.sequential import Progress
 
+NOT_RECORDED = "not recorded"  # a budget that nobody wrote down
+
 Verdict = Literal["helps", "hurts", "equivalent", "inconclusive"]
 Correction = Literal["holm", "benjamini-hochberg", "none"]
 Answer = Literal["ruled out", "not ruled out", "applies", "not checked"]
@@ -345,6 +347,11 @@ class Findings:
             if arm.name == name:
                 return arm
         raise KeyError(f"no arm '{name}'; the arms are {', '.join(a.name for a in self.arms)}")
+
+    @property
+    def imported(self) -> bool:
+        """Made from runs that were there already: nothing was fixed before they ran."""
+        return bool(self.source) and not self.source.endswith((".yaml", ".yml"))
 
     @property
     def contrasts(self) -> dict[str, Contrast]:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ablate.analysis.findings import Findings
-from ablate.report import numbers
+from ablate.report import numbers, tables
+from ablate.report.negative import reproduce
 
 VENUES = ("acl", "neurips")
 
@@ -97,12 +98,12 @@ def _compute(found: Findings) -> tuple[str, str]:
     lost = sum(arm.lost for arm in found.arms)
     spent = [
         f"{numbers.duration(used.charged_seconds)} in training steps",
-        f"{numbers.duration(used.occupied_seconds)} in all",
-        *(m for m in more if m),
+        f"{numbers.duration(used.occupied_seconds)} in all" if used.occupied_seconds else "",
+        *more,
     ]
     text = (
-        f"Parameters: {size}. Budget: {found.budget} per trial ({found.charge} time charged), "
-        f"{used.trials} trials, {lost} of them failed and included: {', '.join(spent)}. "
+        f"Parameters: {size}. {tables.budget(found)} {used.trials} trials, {lost} of them failed and "
+        f"included: {', '.join(s for s in spent if s)}. "
         f"Hardware: {'; '.join(found.provenance.hardware) or 'not recorded'}. "
         "Trials that ran outside this study are not in its records."
     )
@@ -113,15 +114,17 @@ def _setup(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
     factors = frozen.get("factors") or {}
     varied = "; ".join(f"{knob}: {', '.join(map(_level, levels))}" for knob, levels in factors.items())
     searched = found.design == "search"
+    recipes = any(arm.get("recipe") for arm in frozen.get("arms") or ())
     text = (
-        f"Design: {found.design}, {len(found.arms)} arms on {found.blocks} blocks (seeds "
-        f"{', '.join(map(str, found.seeds))}); the arms of a block share seed, data order and masks. "
-        f"Varied: {varied or 'see study.json'}. Every arm's complete recipe stands in study.json, every "
-        "trial's in its record.json. "
+        f"Design: {found.design}, {len(found.arms)} arms on {found.blocks} "
+        + (f"blocks (seeds {', '.join(map(str, found.seeds))}); the arms of a block share seed, data order "
+           "and masks. " if found.paired else "trials each; trials of different arms share nothing. ")
+        + (f"Varied: {varied or 'see study.json'}. Every arm's complete recipe stands in study.json, every "
+           "trial's in its record.json. " if recipes else "No recipe was recorded. ")
         + ("Hyperparameters were searched within the study." if searched
-           else "Other hyperparameters stay at the baseline's and were not tuned per arm.")
+           else "Other hyperparameters stay at the baseline's and were not tuned per arm." if recipes else "")
     )  # fmt: skip
-    return ("yes", text)
+    return ("yes" if recipes else "partly", text.strip())
 
 
 def _level(level: Any) -> str:
@@ -131,11 +134,18 @@ def _level(level: Any) -> str:
 def _statistics(found: Findings) -> tuple[str, str]:
     o = found.outcome
     margin = f"±{o.margin:g} {o.unit}".rstrip() if o.margin else "not declared"
-    when = "" if found.post_hoc else f", fixed in study.json on {found.created[:10]}, before the first trial"
+    order = "after the runs" if found.imported else "before the first trial"
+    when = "" if found.post_hoc else f", fixed in study.json on {found.created[:10]}, {order}"
+    level = f"{100 * (1 - found.alpha):g} %"
+    means = (
+        f"Means over {found.blocks} blocks; differences are within-block with {level} t intervals (normal "
+        "differences assumed, exact sign-flip p beside them)"
+        if found.paired
+        else f"Means over {found.blocks} trials; differences of means with {level} Welch t intervals (normal "
+        "values assumed, Dunnett's p beside them)"
+    )
     text = (
-        f"Means over {found.blocks} blocks; differences are within-block with "
-        f"{100 * (1 - found.alpha):g} % t intervals (normal differences assumed, exact sign-flip p beside "
-        f"them). Holm over the declared family of {len(found.family)}; equivalence by two one-sided tests "
+        f"{means}. Holm over the declared family of {len(found.family)}; equivalence by two one-sided tests "
         f"against a margin of {margin}{when}. "
         f"Variability: what a seed changes (initialization, data order, masks), not the choice of data. "
         f"Every verdict: {'; '.join(f'{name} {c.verdict}' for name, c in list(found.contrasts.items())[:12])}"
@@ -161,7 +171,7 @@ def _reproduce(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
     digest = str(frozen.get("source_sha256") or "")[:12]
     code = ", ".join(found.provenance.git) or "not recorded"
     text = (
-        f"`ablate run {found.source or 'STUDY.yaml'}`"
+        f"`{reproduce(found)}`"
         + (f" (SHA-256 {digest}…)" if digest else "")
         + f"; code at {code}; random streams are named and seeded per block; records, curves and the "
         "frozen study are plain JSON and Parquet."

@@ -23,6 +23,7 @@ TABLE, ROW = "% ablate ", "% ablate row "
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "…": r"\ldots{}", "·": r"\textperiodcentered{}",
     MINUS: r"\ensuremath{-}", "Δ": r"\ensuremath{\Delta}", "±": r"\ensuremath{\pm}", "\u202f": r"\,",
     "≤": r"\ensuremath{\leq}", "α": r"\ensuremath{\alpha}", "σ": r"\ensuremath{\sigma}",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import ArmFindings, Contrast, Findings, TaskEffect
+from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Contrast, Findings, TaskEffect
 from ablate.report import numbers
 from ablate.report.tables import SPEED, TOKENS, effect_places, relative
 
@@ -181,22 +181,23 @@ def _overturn(found: Findings, arm: ArmFindings, c: Contrast) -> tuple[str, ...]
     """What would turn the verdict, and what it would cost at this study's own rates."""
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
     n = max(2, c.blocks_needed or c.effect.n)
+    blocks = "blocks" if found.paired else "trials per arm"
     if c.verdict == "equivalent":
-        turned = f"{n} new blocks whose effect lies beyond ±{found.outcome.margin:g}{unit}"
+        turned = f"{n} new {blocks} whose effect lies beyond ±{found.outcome.margin:g}{unit}"
     else:
-        turned = f"{n} new blocks whose interval includes 0"
+        turned = f"{n} new {blocks} whose interval includes 0"
     told = [f"{turned}, same budget and baseline: {_price(found, arm, c, n, budgets=1)}."]
     open_ = {check.name for check in c.checks if check.answer in ("not ruled out", "applies")}
     if "learning rate" in open_:
         told.append(
-            f"A learning rate tuned for the arm (5 rates on 1 block, then {n} blocks): "
+            f"A learning rate tuned for the arm (5 rates on 1 block, then {n} {blocks}): "
             f"{_price(found, arm, c, n, budgets=1, extra=5)}."
         )
     if "too few tokens" in open_:
         told.append(
             f"Twice the budget, as the loss was still falling: {_price(found, arm, c, n, budgets=2)}."
         )
-    budget = "Other budgets" if found.budget == "not recorded" else f"Other budgets than {found.budget}"
+    budget = "Other budgets" if found.budget == NOT_RECORDED else f"Other budgets than {found.budget}"
     return (*told, f"{budget} and other levels of the baseline are not covered.")
 
 
@@ -218,9 +219,14 @@ def _price(found: Findings, arm: ArmFindings, c: Contrast, n: int, *, budgets: i
     return text
 
 
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it was written, in a heading, a list or a table."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+
+
 def reproduce(found: Findings) -> str:
     """The line that makes these results again, or imports them again."""
-    if found.source.endswith((".yaml", ".yml")) or not found.source:
+    if not found.imported:
         return f"ablate run {found.source or 'STUDY.yaml'}"
     margin = f" --margin {found.outcome.margin:g}" if found.outcome.margin else ""
     direction = "maximize" if found.outcome.higher_is_better else "minimize"

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from ablate.analysis import metrics as names
 from ablate.analysis.evidence import Evidence
-from ablate.analysis.findings import ArmFindings, Findings, Mechanism
+from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Findings, Mechanism
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import write_bytes
@@ -257,12 +257,14 @@ def _glance(found: Findings) -> list[tuple[str, str, str]]:
     resolvable = f"{numbers.number(seen[len(seen) // 2], places)}{unit}" if seen else numbers.MISSING
     margin = f"±{found.outcome.margin:g}{unit}" if found.outcome.margin else "not declared"
     tokens = f"{numbers.quantity(found.cost.tokens)} tokens"
+    design = found.design if found.budget == NOT_RECORDED else f"{found.design}, {found.budget} each"
+    spent = found.cost.occupied_seconds or found.cost.charged_seconds
     return [
         ("Trials complete", f"{done} of {planned}", ", ".join(left)),
-        ("Arms × blocks", f"{len(found.arms)} × {found.blocks}", f"{found.design}, {found.budget} each"),
+        ("Arms × blocks" if found.paired else "Arms × trials", f"{len(found.arms)} × {found.blocks}", design),
         ("Margin", margin, "what would not matter"),
         ("Resolvable effect", resolvable, "median arm, 80 % power"),
-        ("Spent", numbers.duration(found.cost.occupied_seconds), tokens),
+        ("Spent", numbers.duration(spent), tokens),
         ("Hardware", *_hardware(found)),
     ]
 
@@ -347,6 +349,6 @@ def _environment(html: bool) -> Environment:
         "signed": lambda value, places: numbers.number(value, places, sign=True),
         "value": _value, "difference": _difference,
         "estimate": lambda e, places: numbers.estimate(e.estimate, e.low, e.high, places),
-        "changes": negative.changes, "failures": tables.failures, "latex": latex,
+        "changes": negative.changes, "md": negative.markdown, "failures": tables.failures, "latex": latex,
     }  # fmt: skip
     return env

@@ -26,14 +26,18 @@ def forest(found: Findings, c: Contrast) -> str:
     tasks = [m for m in names.tasks(c.secondary) if m != metric]
     color = VERDICTS[c.verdict]
     parts: list[str] = []
+    outcome = [(f"Δ {found.outcome.label}", c.effect)]
     panels = [
-        ([(f"Δ {found.outcome.label}", c.effect)], found.outcome.margin or 0.0, effect_places(found), color)
+        (outcome, found.outcome.unit, found.outcome.margin or 0.0, effect_places(found), color),
+        ([(names.label(m), c.secondary[m]) for m in tasks], "points", 0.0, 1, DIM),
     ]
-    panels.append(([(names.label(m), c.secondary[m]) for m in tasks], 0.0, 1, DIM))
     top = 0
-    for rows, margin, places, ink in panels:
+    for rows, unit, margin, places, ink in panels:
         shown = [(label, e) for label, e in rows if e.estimate is not None]
         if shown:
+            parts.append(
+                f'<text x="0" y="{top + HEAD - 9}" font-size="11" fill="{DIM}">{escape(unit)}</text>'
+            )
             parts += _panel(shown, top, margin, places, ink)
             top += HEAD + ROW * len(shown)
     return (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import ArmFindings, Contrast, Findings
+from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Contrast, Findings
 from ablate.report import numbers
 
 LOSS, SPEED = "eval/mlm_loss", "throughput/tokens_per_second"
@@ -415,8 +415,15 @@ def caption(found: Findings, preset: str = "full") -> str:
         f"{'t' if found.paired else 'Welch t'} interval (not corrected for multiplicity). "
         f"{tested}: {_test(found)}. "
         f"Equivalent: two one-sided t tests, {margin}, Holm in the same family. "
-        f"Budget per trial {found.budget} ({found.charge} time charged). Hardware: {hardware}."
+        f"{budget(found)} Hardware: {hardware}."
     )
+
+
+def budget(found: Findings) -> str:
+    """What a trial was given, as a sentence."""
+    if found.budget == NOT_RECORDED:
+        return "Budget not recorded."
+    return f"Budget per trial {found.budget} ({found.charge} time charged)."
 
 
 def _of_blocks(found: Findings, n: str) -> str:
@@ -468,11 +475,11 @@ def _lost(found: Findings, arm: ArmFindings) -> list[str]:
     c = arm.contrast
     if c is None or c.intention_to_treat is None:
         return []
+    complete = f"{arm.name}: {c.effect.n} complete {'pair(s)' if found.paired else 'trial(s)'}."
     if not c.imputed:  # nothing diverged: the line would repeat the effect
-        return [f"{arm.name}: {c.effect.n} complete pair(s)."]
+        return [complete]
     itt, places = c.intention_to_treat, effect_places(found)
     text = numbers.estimate(itt.estimate, itt.low, itt.high, places)
     return [
-        f"{arm.name}: {c.effect.n} complete pair(s). Intention to treat "
-        f"(diverged = worst observed score, {c.imputed} imputed): Δ {text}."
+        f"{complete} Intention to treat (diverged = worst observed score, {c.imputed} imputed): Δ {text}."
     ]

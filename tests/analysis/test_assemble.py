@@ -291,3 +291,14 @@ def test_the_baseline_once_more_is_told_as_noise_and_answers_nothing():
     assert found.contrasts["again"].correction == "none"
     assert "what differs is noise" in found.contrasts["again"].reason
     assert "screen" not in found.contrasts["again"].reason
+
+
+def test_diverged_trials_count_in_an_unpaired_study_too():
+    frozen = synthetic.study(["a"], paired=False)
+    values = {"baseline": [70.0, 70.2, 69.9, 70.1, 70.3], "a": [71.0, 71.2, 71.1, 70.9, 71.3]}
+    records = synthetic.of(frozen, values)
+    records[-1] = synthetic.record("a", 4, state="diverged", reason="loss is nan")
+    c = analyze(frozen, records).contrasts["a"]
+    assert c.imputed == 1
+    assert c.intention_to_treat.estimate == pytest.approx((71.0 + 71.2 + 71.1 + 70.9 + 69.9) / 5 - 70.1)
+    assert c.effect.estimate == pytest.approx(71.05 - 70.1)

@@ -55,3 +55,17 @@ def test_it_reads_and_writes_nothing_but_records(root):
     before = sorted(StudyPaths(root).root.rglob("*"))
     render_checklist(root)
     assert sorted(StudyPaths(root).root.rglob("*")) == before
+
+
+def test_runs_without_pairing_recipe_or_plan_are_not_told_as_if_they_had_them(tmp_path):
+    frozen = synthetic.study(paired=False, source="runs.csv", budget={})
+    bare = [arm.model_copy(update={"recipe": {}}) for arm in frozen.arms]
+    frozen = frozen.model_copy(update={"arms": bare})
+    synthetic.write(tmp_path, frozen, synthetic.records(frozen), curves=False)
+    text, _ = render_checklist(tmp_path)
+    assert "Welch" in text
+    assert "No recipe was recorded" in text
+    assert "after the runs" in text
+    assert "ablate import runs.csv" in text
+    for wrong in ("within-block", "share seed", "before the first trial", "complete recipe stands"):
+        assert wrong not in text, wrong
