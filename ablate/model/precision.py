@@ -114,6 +114,7 @@ class _Precision(Config):
     sixteen_bits: ClassVar[bool] = (
         False  # all products have 16 bits, so it needs a device that has such units
     )
+    gpu_only: ClassVar[str] = ""  # why it cannot run anywhere else, and what can
     finetunes_in_bf16: ClassVar[bool] = True
 
     def supported(self, device: str | torch.device) -> Support:
@@ -191,12 +192,11 @@ class TF32(_Precision):
 
     kind: Literal["tf32"] = "tf32"
     fp32_products: ClassVar[str] = "high"
+    gpu_only: ClassVar[str] = "TF32 is a mode of NVIDIA tensor cores from Ampere on; use fp32 here"
     finetunes_in_bf16: ClassVar[bool] = False
 
     def supported(self, device: str | torch.device) -> Support:
-        if _capability(device) >= (8, 0):
-            return Support()
-        return Support(False, "TF32 is a mode of NVIDIA tensor cores from Ampere on; use fp32 here")
+        return Support() if _capability(device) >= (8, 0) else Support(False, self.gpu_only)
 
 
 class _Autocast(_Precision):

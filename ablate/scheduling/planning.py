@@ -43,7 +43,8 @@ def plan_study(
     )
     if (run.get("executor") or {}).get("kind", "local") != "local" or run.get("gpus_per_trial"):
         return plan  # it trains elsewhere: this machine's CPU does not matter
-    return replace(plan, warnings=[*plan.warnings, *here.cautions(frozen)])
+    refused = [f"{told} (`ablate run` refuses the study on this machine)" for told in here.refusals(frozen)]
+    return replace(plan, warnings=[*plan.warnings, *refused, *here.cautions(frozen)])
 
 
 def unchanged(study_file: Path, runs: Path) -> FrozenStudy | None:

@@ -57,6 +57,7 @@ def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: b
     root = runs / study.name
     executor = places_for(study, workers)
     try:
+        refuse_impossible(study, executor)
         fetch_tasks(study)  # after what is refused without waiting for a network
         with coordinator_lock(root) as lock:
             frozen = freeze(study, root)
@@ -66,6 +67,15 @@ def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: b
     finally:
         executor.close()
     return code
+
+
+def refuse_impossible(study: Study, executor: Executor) -> None:
+    """Raises RefusedError naming the arms that cannot run where the executor would put them."""
+    from ablate import design
+
+    told = executor.refusals(design.freeze(study, created=""))
+    if told:
+        raise RefusedError("\n".join(told))
 
 
 def fetch_tasks(study: Study) -> None:

@@ -8,7 +8,7 @@ import pytest
 from ablate.records import FrozenStudy
 from ablate.scheduling import RefusedError
 from ablate.scheduling.executors import LocalExecutor, LocalSpec, visible_gpus
-from ablate.scheduling.executors.local import slow_products
+from ablate.scheduling.executors.local import slow_products, without_gpu
 from ablate.study import RunSpec
 from tests.scheduling.conftest import study
 
@@ -81,6 +81,15 @@ def test_products_that_the_cpu_has_no_arithmetic_for_are_announced(
 def test_an_arm_that_trains_for_nothing_is_not_slow(tmp_path: Path) -> None:
     untrained = of_precision(tmp_path, "bf16", {"unit": "steps", "amount": 0})
     assert slow_products(untrained, ["avx2"], "Some CPU") == []
+
+
+def test_a_precision_of_gpus_alone_is_refused_before_anything_trains_on_cpus(tmp_path: Path) -> None:
+    tf32 = of_precision(tmp_path, "tf32")
+    (told,) = LocalExecutor(1, gpus=[]).refusals(tf32)
+    assert told.startswith("baseline; wide: train.precision tf32 needs a GPU, and none is visible here")
+    assert told.endswith("use fp32 here")
+    assert LocalExecutor(1, gpus=["0"]).refusals(tf32) == []
+    assert without_gpu(of_precision(tmp_path, "fp8")) == [], "it is emulated"
 
 
 def of_precision(root: Path, kind: str, budget: dict[str, object] | None = None) -> FrozenStudy:

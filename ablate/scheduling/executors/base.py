@@ -85,6 +85,10 @@ class Executor(ABC):
     def describe(self) -> str:
         """Where trials run, in a few words."""
 
+    def refusals(self, study: FrozenStudy) -> list[str]:
+        """What of this study cannot run in its places, each with the way out; it is not begun."""
+        return []
+
     def cautions(self, study: FrozenStudy) -> list[str]:
         """What its places will do to this study; a study is never refused for it."""
         return []

@@ -44,6 +44,27 @@ class LocalSpec(Config):
         )
 
 
+def without_gpu(study: FrozenStudy) -> list[str]:
+    """Arms whose precision exists on GPUs alone: each would fail hours after the start, at its turn."""
+    from ablate.model.precision import PRECISIONS
+
+    lacking = {cls().kind: cls.gpu_only for cls in PRECISIONS if cls.gpu_only}
+    return each_once(
+        (arm, f"train.precision {kind} needs a GPU, and none is visible here: {lacking[kind]}")
+        for arm, kind in _precisions(study)
+        if kind in lacking
+    )
+
+
+def _precisions(study: FrozenStudy) -> list[tuple[str, str]]:
+    """(arm, precision) of every arm that trains."""
+    return [
+        (arm.name, str(arm.recipe.get("train", {}).get("precision", {}).get("kind")))
+        for arm in study.arms
+        if arm.budget.get("amount")
+    ]
+
+
 def slow_products(study: FrozenStudy, flags: Collection[str], cpu: str) -> list[str]:
     """Arms whose products have 16 bits where a CPU has only 32, which costs far more than it saves.
 
@@ -56,14 +77,13 @@ def slow_products(study: FrozenStudy, flags: Collection[str], cpu: str) -> list[
 
     slow = {cls().kind for cls in PRECISIONS if cls.sixteen_bits}
     found: list[tuple[str, str]] = []
-    for arm in study.arms:
-        kind = str(arm.recipe.get("train", {}).get("precision", {}).get("kind"))
-        if kind in slow and arm.budget.get("amount"):
+    for arm, kind in _precisions(study):
+        if kind in slow:
             costs = f"train.precision {kind} is many times slower than fp32 on this CPU ({cpu})"
             instead = (
                 "train where there is some, or take `train.precision: fp32` (`ablate doctor` measures both)"
             )
-            found.append((arm.name, f"{costs}, which has no 16-bit arithmetic; {instead}"))
+            found.append((arm, f"{costs}, which has no 16-bit arithmetic; {instead}"))
     return each_once(found)
 
 
@@ -155,6 +175,9 @@ class LocalExecutor(Executor):
 
     def describe(self) -> str:
         return f"{len(self.gpus)} GPUs" if self.gpus else f"CPU, {self.threads_each} threads each"
+
+    def refusals(self, study: FrozenStudy) -> list[str]:
+        return [] if self.gpus else without_gpu(study)
 
     def cautions(self, study: FrozenStudy) -> list[str]:
         return [] if self.gpus else slow_products(study, cpu_flags(), cpu_model())
