@@ -23,7 +23,7 @@ from ablate.analysis.findings import (
     Outcome,
 )
 from ablate.analysis.mechanism import curvature
-from ablate.analysis.observed import Observed, observe, value
+from ablate.analysis.observed import UNREADABLE, Observed, observe, value
 from ablate.analysis.pairing import pairing
 from ablate.analysis.pareto import between
 from ablate.analysis.provenance import cost, device, mixtures, provenance
@@ -51,7 +51,7 @@ def analyze(
     outcome = read_outcome(study)
     drawn = _drawn_scores(study, records, outcome)
     study, kept = compared(study, records)
-    observed = observe(study, kept)
+    observed = observe(study, kept, damage)
     baseline = study.arms[0]
     found_contrasts = contrasts(study, observed, outcome, evidence)
     curves = by_block(observed, evidence)
@@ -77,7 +77,7 @@ def analyze(
         budget=show_budget(study.budget), charge=study.charge, baseline=baseline.name, arms=arms,
         metrics=tuple(names.ordered(observed.metrics)), scale=study.scale,
         cost=cost(records, study.run.get("rate_per_hour")), provenance=provenance(observed.used),
-        warnings=(*_warnings(study, observed, arms), *(f"not used: {d.reason}" for d in damage),
+        warnings=(*_warnings(study, observed, arms, damage),
                   *evidence.problems,
                   *(f"every trial: {remark}" for remark in everywhere)),
         notes=(*study.notes, *_additions(study, observed)), post_hoc=tuple(study.post_hoc), claims=claims,
@@ -90,6 +90,11 @@ def analyze(
         front=between(study, observed, outcome, _read(study.tradeoff) if study.tradeoff else None),
     )  # fmt: skip
     return replace(found, answer=answer(found))
+
+
+def _within(damage: Damage) -> str:
+    """Why a file is not used, by its place in the run folder: where that lies is nobody's business."""
+    return damage.reason.replace(str(damage.path), "/".join(damage.path.parts[-3:]))
 
 
 def _additions(study: FrozenStudy, observed: Observed) -> list[str]:
@@ -164,7 +169,8 @@ def _arm(
     return ArmFindings(
         name=arm.name, group=arm.group, changes=arm.changes, parameters=arm.parameters,
         planned=planned, completed=len(observed.metric(arm.name, str(study.outcome["metric"]))),
-        failures=dict(observed.failures[arm.name]), pending=max(0, planned - len(trials)),
+        failures=dict(observed.failures[arm.name]),
+        pending=max(0, planned - len(trials) - observed.failures[arm.name][UNREADABLE]),
         values={m: value(blocks) for m, blocks in observed.values[arm.name].items() if blocks},
         trials=trials, levels=dict(arm.levels),
         phase=str(arm.phase), replicate=arm.replicate, curvature=curvature(curves.get(arm.name, {})),
@@ -239,8 +245,11 @@ def _importance(drawn: Drawn, outcome: Outcome) -> tuple[Importance, ...]:
     return tuple(found)
 
 
-def _warnings(study: FrozenStudy, observed: Observed, arms: Sequence[ArmFindings]) -> list[str]:
+def _warnings(
+    study: FrozenStudy, observed: Observed, arms: Sequence[ArmFindings], damage: Sequence[Damage]
+) -> list[str]:
     found = [f"post hoc: {change}" for change in study.post_hoc]
+    found += [f"not used: {_within(d)}" for d in damage]
     found += list(observed.warnings)
     if study.arms and not arms[0].completed:
         found.append(f"the baseline '{arms[0].name}' has no usable trial: no effect can be computed")

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ablate.analysis.findings import TrialSummary, Value
-from ablate.records import FrozenStudy, Record
+from ablate.records import Damage, FrozenStudy, Record
 
+UNREADABLE = "unreadable"
 SPENT = ("tokens", "steps", "flops")
 
 
@@ -34,14 +35,20 @@ class Observed:
         return {m for arm in self.values.values() for m, blocks in arm.items() if blocks}
 
 
-def observe(study: FrozenStudy, records: Iterable[Record]) -> Observed:
-    """Sort records by arm and block; a complete trial counts with every finite metric it has."""
+def observe(study: FrozenStudy, records: Iterable[Record], damage: Iterable[Damage] = ()) -> Observed:
+    """Sort records by arm and block; a complete trial counts with every finite metric it has. A record that
+    cannot be read is a trial lost, not one to come.
+    """
     metric = str(study.outcome["metric"])
     used, warnings = _one_per_cell(study, records)
     values: dict[str, dict[str, dict[int, float]]] = {arm.name: {} for arm in study.arms}
     trials: dict[str, list[TrialSummary]] = {arm.name: [] for arm in study.arms}
     failures: dict[str, Counter[str]] = {arm.name: Counter() for arm in study.arms}
     diverged: dict[str, set[int]] = {arm.name: set() for arm in study.arms}
+    for damaged in damage:
+        arm, _ = study.trials.get(damaged.path.parent.name, ("", 0))
+        if arm in failures:
+            failures[arm][UNREADABLE] += 1
     for record in used:
         numbers = _numbers(record)
         finite = {m: v for m, v in numbers.items() if math.isfinite(v)}

@@ -135,11 +135,13 @@ def _trial(
             eta_seconds=beat.get("eta_seconds"), spent=beat.get("spent") or {}, attempts=len(tried),
         )  # fmt: skip
     if "state" in record:
+        kept = record.get("metrics")
+        metrics = kept if isinstance(kept, dict) else {}  # a damaged record: the report names it
         return TrialStatus(
             trial, arm, block, record["state"], record.get("reason", ""), progress=1.0,
-            outcome=_number(record.get("metrics", {}).get(frozen.outcome["metric"])),
-            tokens_per_second=record.get("metrics", {}).get("throughput/tokens_per_second"),
-            loss=_number(record.get("metrics", {}).get("pretrain/loss")),
+            outcome=_number(metrics.get(frozen.outcome["metric"])),
+            tokens_per_second=metrics.get("throughput/tokens_per_second"),
+            loss=_number(metrics.get("pretrain/loss")),
             spent=record.get("spent") or {}, attempts=len(record.get("attempts", ())),
             sync=str(record.get("tracking", {}).get("sync") or ""),
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -240,8 +241,13 @@ def test_a_renamed_arm_keeps_its_records():
 
 
 def test_damaged_records_are_named():
-    found = analyze(synthetic.study(), [], [Damage(StudyPaths.__module__, "torn.json cannot be read")])  # type: ignore[arg-type]
-    assert any("torn.json" in w for w in found.warnings)
+    frozen = synthetic.study()
+    path = StudyPaths(Path("/home/someone/runs/study")).trial(synthetic.trial_id("baseline", 1)).record
+    found = analyze(frozen, synthetic.records(frozen)[:4], [Damage(path, f"{path} cannot be read: torn")])
+    assert "not used: trials/baseline-1/record.json cannot be read: torn" in found.warnings
+    # Its trial is lost, not one to come.
+    assert found.arm("baseline").failures == {"unreadable": 1}
+    assert (found.arm("baseline").pending, found.arm("model.norm=rmsnorm").pending) == (3, 4)
 
 
 def test_post_hoc_changes_head_the_warnings():

@@ -8,6 +8,7 @@ from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
 from ablate.analysis.paired import effect, equivalence, sign_flip_p
+from ablate.analysis.unpaired import unpaired
 
 numbers = st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3))
 pairs = st.lists(st.tuples(numbers, numbers), min_size=2, max_size=9)
@@ -122,3 +123,22 @@ def test_correlation_shows_what_pairing_bought():
     found = effect("m/x", keyed([1, 2, 4]), keyed([1.1, 2.2, 3.7]))
     assert found.correlation == pytest.approx(np.corrcoef([1, 2, 4], [1.1, 2.2, 3.7])[0, 1])
     assert effect("m/x", keyed([1, 2]), keyed([1.5, 2.1])).correlation is None
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(numbers, numbers), min_size=4, max_size=9))
+def test_paired_and_welch_agree_with_pingouin(pairs):
+    """A second opinion where it is installed (`pip install pingouin`, GPL: no dependency)."""
+    pingouin = pytest.importorskip("pingouin")
+    a, b = (np.array(side) for side in zip(*pairs, strict=True))
+    found = effect("m/x", dict(enumerate(a)), dict(enumerate(b)))
+    assume(found.sd)
+    row = pingouin.ttest(a, b, paired=True).iloc[0]
+    assert found.p == pytest.approx(row["p_val"], rel=1e-6)
+    loose = unpaired(list(a), list(b))
+    assume(loose.p is not None)
+    row = pingouin.ttest(a, b, paired=False, correction=True).iloc[0]
+    assert (loose.p, loose.df) == pytest.approx((row["p_val"], row["dof"]), rel=1e-6)
+    margin = 2.0
+    expected = pingouin.tost(a, b, bound=margin, paired=True).iloc[0]["pval"]
+    assert equivalence(found, margin).p == pytest.approx(expected, rel=1e-6, abs=1e-12)

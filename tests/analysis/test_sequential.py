@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from scipy.special import stdtr, stdtrit
 
+from ablate.analysis import analyze
 from ablate.analysis.boundaries import bounds
 from ablate.analysis.sequential import StoppingRule, decide
+from ablate.design.grow import decision
+from ablate.report.tables import caption
+
+from . import synthetic
 
 
 def crossed(looks, level, sides=2, studies=100_000, seed=0):
@@ -158,3 +163,27 @@ def test_peeking_at_ordinary_p_values_is_what_the_rule_prevents():
         t = x[:, :n].mean(axis=1) / x[:, :n].std(axis=1, ddof=1) * n**0.5
         hit |= 2 * stdtr(n - 1, -np.abs(t)) <= 0.05
     assert hit.mean() > 0.125
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_report_says_at_every_look_what_the_study_decided_by(seed):
+    """Blocks are added by `design.grow` from outcomes, verdicts are told by `analyze` from records."""
+    effects = {"large": 3.0, "none": 0.0, "small": 0.4, "loses a block": -2.0}
+    rule = {"min": 3, "max": 8, "until": "settled"}
+    whole = synthetic.study(list(effects), blocks=8, elastic=rule)
+    records = [
+        synthetic.record(r.arm, r.block, state="diverged") if (r.arm, r.block) == ("loses a block", 1) else r
+        for r in synthetic.records(whole, effects=effects, noise=0.6, seed=seed)
+    ]
+    for look in range(2, 9):
+        trials = {t: cell for t, cell in whole.trials.items() if cell[1] < look}
+        study = whole.model_copy(update={"trials": trials})
+        here = [r for r in records if r.block < look]
+        outcomes = {r.trial: r.metrics.get(synthetic.METRIC) for r in here}
+        decided, found = decision(study, outcomes), analyze(study, here)
+        for arm, c in found.contrasts.items():
+            assert c.sequential == decided.contrasts[arm]
+            assert c.verdict == (decided.contrasts[arm].settled or "inconclusive")
+            assert c.adjusted_p == decided.contrasts[arm].adjusted_p
+    assert found.contrasts["large"].verdict == "helps"
+    assert "sequential over 3 to 8 blocks" in caption(found)

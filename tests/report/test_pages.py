@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from ablate.records import StudyPaths
+from ablate.records.schema import SCHEMA
+from ablate.records.store import RecordError
 from ablate.report import write_report
 
 from ..analysis import synthetic
@@ -241,3 +243,19 @@ def test_a_negative_result_is_drawn_with_its_interval_and_every_block(written):
     shown = " ".join(n.text or "" for n in root.iter("{http://www.w3.org/2000/svg}text"))
     assert len(dots) == 5 * (1 + len(synthetic.TASKS))
     assert all(label in shown for label in ("Δ Grammar avg.", "Accept.", "Sentiment"))
+
+
+def test_a_record_of_a_newer_ablate_is_set_aside_and_said_and_a_newer_study_refused(tmp_path):
+    frozen = synthetic.study()
+    synthetic.write(tmp_path, frozen, synthetic.records(frozen), curves=False)
+    paths = StudyPaths(tmp_path)
+    record = paths.trial(synthetic.trial_id("baseline", 1)).record
+    record.write_text(json.dumps({**json.loads(record.read_text()), "schema": SCHEMA + 1}))
+    found = json.loads((write_report(tmp_path).parent / "findings.json").read_text())
+    assert any("baseline-1/record.json was written by a newer ablate" in w for w in found["warnings"])
+    assert not any(str(tmp_path) in w for w in found["warnings"])
+    assert found["arms"][0]["completed"] == 4
+    assert {arm["contrast"]["effect"]["n"] for arm in found["arms"][1:]} == {4}
+    paths.study.write_text(json.dumps({**json.loads(paths.study.read_text()), "schema": SCHEMA + 1}))
+    with pytest.raises(RecordError, match="newer ablate"):
+        write_report(tmp_path)
