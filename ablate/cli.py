@@ -372,8 +372,10 @@ def data_prepare(
     from ablate.scheduling.steps import prepare_data
 
     made = prepare_data(what, runs)
+    for warning in dict.fromkeys(warning for one in made for warning in one["warnings"]):
+        print(f"! {warning}", file=sys.stderr)
     _json(made) if form is Shape.json else print(
-        "\n".join(f"{m['path']}  {m['tokens']} tokens" for m in made)
+        "\n".join(f"{m['path']}  {m['tokens']:,} tokens" for m in made)
     )
 
 

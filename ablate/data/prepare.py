@@ -31,7 +31,7 @@ from ablate.data.errors import DataError
 from ablate.data.mapping import Mapper, Processes
 from ablate.data.packing import Counts, Frame, pack, plan
 from ablate.data.rows import Rows
-from ablate.data.sources import MixtureSource
+from ablate.data.sources import HELD_OUT, MixtureSource
 from ablate.data.store import VERSION, key_of, obtain
 from ablate.data.text import Shards, Text
 from ablate.data.tokenizer import hash_of
@@ -378,6 +378,11 @@ def _require_rows(split: str, count: Counts, config: DataConfig, reports: list[R
                 f"{where} must keep documents after cleaning; stage '{report.stage}' drops all "
                 f"{report.documents_in}; loosen it"
             )
+    if count.documents_read == 0 and split == "validation" and config.source.hashed:
+        raise DataError(
+            f"{where} is one document in {HELD_OUT}, picked by its hash; none was picked; add text, or name "
+            "held-out text in data.source.validation"
+        )
     if count.documents_read == 0:
         raise DataError(f"{where} must hold documents; it holds none; correct the source")
     if count.documents_kept == 0 and count.documents_filtered:

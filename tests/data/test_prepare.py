@@ -183,6 +183,12 @@ def test_a_corpus_that_gives_no_row_says_why(tmp_path: Path, texts: list[str], r
         prepare(amended(source=files(tmp_path, texts), token_ratio=ratio), tmp_path / "cache")
 
 
+def test_a_corpus_too_small_to_hold_a_document_out_says_how_to_name_one(tmp_path: Path) -> None:
+    source = files(tmp_path, ["the dog sees the cat " * 40] * 3).model_copy(update={"validation": None})
+    with pytest.raises(DataError, match=r"one document in 100.* none was picked.*data\.source\.validation"):
+        prepare(amended(source=source), tmp_path / "cache")
+
+
 def test_the_filter_warns_when_it_takes_most(tmp_path: Path) -> None:
     source = files(tmp_path, ["a ! b ? c ; d : e" for _ in range(60)] + ["the dog sees the dog " * 90] * 3)
     found = prepare(amended(source=source, token_ratio=0.4, length=16), tmp_path / "cache")
