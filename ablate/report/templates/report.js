@@ -148,14 +148,18 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
 
   // Paper is light, and narrower than the window.
-  let before;
+  let before, heads = [];
   addEventListener("beforeprint", () => {
+    // Chromium repeats a table's head on every page, but not the buttons in it.
+    heads = all("thead th > button").map((b) => [b.parentElement, b, [...b.childNodes]]);
+    heads.forEach(([th, , inside]) => th.replaceChildren(...inside));
     before = root.dataset.theme;
     root.dataset.theme = "light";
     figures.forEach((div) => Plotly.relayout(div, { ...theme(), width: 680, "font.size": 11, showlegend: true }));
     all("details").forEach((d) => { d.dataset.was = d.open ? "open" : ""; if (document.querySelectorAll(".verdicts li").length <= 24) d.open = true; });
   });
   addEventListener("afterprint", () => {
+    heads.forEach(([th, b, inside]) => { b.append(...inside); th.replaceChildren(b); });
     if (before) root.dataset.theme = before; else delete root.dataset.theme;
     figures.forEach((div) => Plotly.relayout(div, { ...theme(), width: null, autosize: true, "font.size": 13, showlegend: !div.data.some((t) => t.meta) }));
     all("details").forEach((d) => { d.open = d.dataset.was === "open"; });
