@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.data import Batches, DataError
@@ -29,6 +29,7 @@ def stream(rows: np.ndarray, order: np.ndarray | None = None, **changes) -> Batc
 
 
 @given(st.integers(0, 500), st.lists(st.integers(1, 40), min_size=1, max_size=6))
+@settings(deadline=None)
 def test_micro_batch_size_never_changes_rows_or_masks(start: int, sizes: list[int]) -> None:
     batches = stream(corpus(50))
     whole = batches.batch(start, sum(sizes))
@@ -42,6 +43,7 @@ def test_micro_batch_size_never_changes_rows_or_masks(start: int, sizes: list[in
 
 
 @given(st.lists(st.tuples(st.integers(0, 6000), st.integers(1, 3000)), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=25)
 def test_a_batch_does_not_depend_on_those_before_it(asked: list[tuple[int, int]]) -> None:
     """Batches are handed out of a stretch of some 2,000 rows that is cut at once."""
     rows = corpus(50)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.data import (
@@ -249,6 +249,7 @@ def test_halves_of_surrogate_pairs_do_not_stop_a_corpus(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(-23, 22), max_size=40), st.integers(1, 30), st.booleans())
+@settings(deadline=None)
 def test_rows_in_files_read_like_one_array(numbers: list[int], per_file: int, cut: bool) -> None:
     import tempfile
 
