@@ -222,9 +222,18 @@ class ModelConfig(Config):
         told: list[str] = []
         unused = set(self.attention.inert(recipe))
         if self.width % self.heads and "model.heads" not in unused:
-            told.append(f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
+            fit = [heads for heads in range(1, self.width + 1) if self.width % heads == 0]
+            near = sorted(sorted(fit, key=lambda heads: abs(heads - self.heads))[:2])
+            told.append(
+                f"model.width ({self.width}) must be a multiple of model.heads ({self.heads}); take "
+                f"{' or '.join(map(str, near))} heads, or another width"
+            )
         if self.activation in GATED and self.intermediate % 2 and "model.intermediate" not in unused:
-            told.append(f"a gated activation needs an even model.intermediate; it is {self.intermediate}")
+            told.append(
+                f"model.activation {self.activation} gates one half of model.intermediate with the other, so "
+                f"that must be even, not {self.intermediate}; take {self.intermediate + 1}, or an activation "
+                "without a gate"
+            )
         if self.feedforward_every > self.layers and "model.feedforward_every" not in unused:
             told.append(
                 f"model.feedforward_every ({self.feedforward_every}) leaves no feed-forward sublayer in "

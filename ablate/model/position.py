@@ -155,9 +155,9 @@ class Rope(Position):
     def same(self, recipe: Recipe) -> Mapping[str, Any]:
         model = recipe.model
         width = getattr(model.attention, "shared", model.width // model.heads)
-        return (
-            {"model.position.fraction": max(0.1, rotated(width, self.fraction) / width)} if width > 1 else {}
-        )
+        if width % 2:  # which `conflicts` tells
+            return {}
+        return {"model.position.fraction": max(0.1, rotated(width, self.fraction) / width)}
 
     def rotation(self, head_width: int, length: int) -> nn.Module:
         return Rotation(head_width, length, self.theta, self.fraction)

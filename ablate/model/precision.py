@@ -115,6 +115,7 @@ class _Precision(Config):
         False  # all products have 16 bits, so it needs a device that has such units
     )
     gpu_only: ClassVar[str] = ""  # why it cannot run anywhere else, and what can
+    emulated_on_cpu: ClassVar[str] = ""  # why its speed there is no claim
     finetunes_in_bf16: ClassVar[bool] = True
 
     def supported(self, device: str | torch.device) -> Support:
@@ -382,6 +383,7 @@ class FP8(_Quantized):
     """torchao's float8 products with dynamic scales (Micikevicius et al. 2022, arXiv:2209.05433)."""
 
     kind: Literal["fp8"] = "fp8"
+    emulated_on_cpu: ClassVar[str] = "float8 products need an NVIDIA GPU from Ada or Hopper on"
     recipe: Annotated[
         Literal["tensorwise", "rowwise", "rowwise_with_gw_hp"],
         Knob(
@@ -396,7 +398,7 @@ class FP8(_Quantized):
         needed = (8, 9) if self.recipe == "tensorwise" else (9, 0)
         if _capability(device) >= needed:
             return Support()
-        return Support(True, "float8 products need an NVIDIA GPU from Ada or Hopper on", emulated=True)
+        return Support(True, self.emulated_on_cpu, emulated=True)
 
     def product(self, emulate: bool) -> Product:
         from ablate.model.torchao import Float8
@@ -461,6 +463,12 @@ class Int8(_ByProduct):
 
 class _Emulated(_Quantized):
     """Numerics alone: the products cost more than in bf16 on every device."""
+
+    def cautions(self, recipe: Recipe) -> list[str]:
+        return [
+            f"train.precision {self.kind} is emulated on every device, few-bit operands multiplied in fp32: "
+            "its speed is no claim; compare it at equal tokens or steps"
+        ]
 
     def supported(self, device: str | torch.device) -> Support:
         return Support(True, "few-bit operands are multiplied in fp32", emulated=True)

@@ -48,7 +48,7 @@ class _Rule(Config):
         elif train.batch < 2 * train.micro_batch:
             told.append(
                 f"{name} compares micro-batches: train.batch ({train.batch}) must hold at least two of "
-                f"train.micro_batch ({train.micro_batch})"
+                f"train.micro_batch ({train.micro_batch}); take a larger batch or a smaller micro-batch"
             )
         if train.precision.kind in ("fp16", "fp16-scaled"):
             told.append(

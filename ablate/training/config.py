@@ -158,8 +158,10 @@ class TrainConfig(Config):
     def conflicts(self, recipe: Recipe) -> list[str]:
         told: list[str] = []
         if self.micro_batch is not None and self.batch % self.micro_batch:
+            whole = -(-self.batch // self.micro_batch) * self.micro_batch
             told.append(
-                f"train.batch ({self.batch}) must be a multiple of train.micro_batch ({self.micro_batch})"
+                f"train.batch ({self.batch}) must be a multiple of train.micro_batch ({self.micro_batch}); "
+                f"take {whole}, or another micro-batch"
             )
         if round(self.mask_rate * recipe.data.length) < 1:
             told.append(

@@ -8,7 +8,7 @@ import pytest
 from ablate.records import FrozenStudy
 from ablate.scheduling import RefusedError
 from ablate.scheduling.executors import LocalExecutor, LocalSpec, visible_gpus
-from ablate.scheduling.executors.local import slow_products, without_gpu
+from ablate.scheduling.executors.local import emulated, slow_products, without_gpu
 from ablate.study import RunSpec
 from tests.scheduling.conftest import study
 
@@ -90,6 +90,14 @@ def test_a_precision_of_gpus_alone_is_refused_before_anything_trains_on_cpus(tmp
     assert told.endswith("use fp32 here")
     assert LocalExecutor(1, gpus=["0"]).refusals(tf32) == []
     assert without_gpu(of_precision(tmp_path, "fp8")) == [], "it is emulated"
+
+
+def test_a_precision_that_cpus_emulate_is_announced(tmp_path: Path) -> None:
+    (told,) = emulated(of_precision(tmp_path, "fp8"))
+    assert told.startswith("baseline; wide: train.precision fp8 is emulated on CPUs")
+    assert told in LocalExecutor(1, gpus=[]).cautions(of_precision(tmp_path, "fp8"))
+    assert LocalExecutor(1, gpus=["0"]).cautions(of_precision(tmp_path, "fp8")) == []
+    assert emulated(of_precision(tmp_path, "fp32")) == []
 
 
 def of_precision(root: Path, kind: str, budget: dict[str, object] | None = None) -> FrozenStudy:

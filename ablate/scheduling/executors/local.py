@@ -65,6 +65,22 @@ def _precisions(study: FrozenStudy) -> list[tuple[str, str]]:
     ]
 
 
+def emulated(study: FrozenStudy) -> list[str]:
+    """Arms whose precision a CPU computes at another speed; what is emulated anywhere says so itself."""
+    from ablate.model.precision import PRECISIONS
+
+    lacking = {cls().kind: cls.emulated_on_cpu for cls in PRECISIONS if cls.emulated_on_cpu}
+    return each_once(
+        (
+            arm,
+            f"train.precision {kind} is emulated on CPUs ({lacking[kind]}): its speed is no claim; compare "
+            "it at equal tokens or steps, or train where there is such a GPU",
+        )
+        for arm, kind in _precisions(study)
+        if kind in lacking
+    )
+
+
 def slow_products(study: FrozenStudy, flags: Collection[str], cpu: str) -> list[str]:
     """Arms whose products have 16 bits where a CPU has only 32, which costs far more than it saves.
 
@@ -180,7 +196,9 @@ class LocalExecutor(Executor):
         return [] if self.gpus else without_gpu(study)
 
     def cautions(self, study: FrozenStudy) -> list[str]:
-        return [] if self.gpus else slow_products(study, cpu_flags(), cpu_model())
+        if self.gpus:
+            return []
+        return [*emulated(study), *slow_products(study, cpu_flags(), cpu_model())]
 
     @property
     def threads_each(self) -> int:  # type: ignore[override]
