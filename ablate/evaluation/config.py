@@ -5,7 +5,7 @@ Free of torch, so that `plan`, `status` and `report` can read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -67,8 +67,23 @@ class FinetuneConfig(Config):
         Knob("global gradient norm limit, none: off", 0.01, 100.0, log=True, paper="reference: none"),
     ] = None
     dropout: Annotated[
-        float, Knob("dropout in encoder and head while fine-tuning", 0.0, 0.5, paper="GLUE protocol: 0.1")
-    ] = 0.1
+        float,
+        Knob("dropout while fine-tuning, of what sublayers add to the stream", 0.0, 0.5,
+             paper="GLUE protocol: 0.1"),
+    ] = 0.1  # fmt: skip
+    embedding_dropout: Annotated[
+        float | None,
+        Knob("dropout of embedded tokens; none: as finetune.dropout", 0.0, 0.5, paper="reference: 0.1"),
+    ] = None
+    attention_dropout: Annotated[
+        float | None,
+        Knob("dropout of attention weights; none: as finetune.dropout", 0.0, 0.5, paper="reference: 0.1"),
+    ] = None
+    classifier_dropout: Annotated[
+        float | None,
+        Knob("dropout before the head's last product; none: as finetune.dropout", 0.0, 0.5,
+             paper="reference: 0.1"),
+    ] = None  # fmt: skip
     pooler: Annotated[
         Literal["cls", "mean", "max", "lse"],
         Knob("how token states become one vector", paper="reference: first token (its own yaml said mean)"),
@@ -82,8 +97,23 @@ class FinetuneConfig(Config):
              log=True, paper="GLUE protocol: 128"),
     ] = 128  # fmt: skip
 
+    @property
+    def dropouts(self) -> tuple[float, float | None, float | None]:
+        """Rates in sublayers, on the embedding and on attention weights, as `set_dropout` takes them."""
+        return self.dropout, self.embedding_dropout, self.attention_dropout
+
+    @property
+    def head_dropout(self) -> float:
+        """The head's rate."""
+        return self.dropout if self.classifier_dropout is None else self.classifier_dropout
+
     def same(self, recipe: Any) -> Mapping[str, Any]:
-        return {"finetune.max_length": min(self.max_length, recipe.data.length)}
+        own = ("embedding_dropout", "attention_dropout", "classifier_dropout")
+        found: dict[str, Any] = {f"finetune.{k}": None for k in own if getattr(self, k) == self.dropout}
+        return {**found, "finetune.max_length": min(self.max_length, recipe.data.length)}
+
+    def inert(self, recipe: Any) -> Iterable[str]:
+        return () if recipe.model.attention.weighs else ("finetune.attention_dropout",)
 
 
 class _TaskGroup(Config):

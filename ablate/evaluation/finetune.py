@@ -132,10 +132,10 @@ class Finetuner:
         self._encoder.load_state_dict(self._start)
         config = self._config
         head = ClassificationHead(
-            self._width, outputs, pooler=config.pooler, dropout=config.dropout, head_width=config.head_width,
-            generator=torch.Generator().manual_seed(seed),
+            self._width, outputs, pooler=config.pooler, dropout=config.head_dropout,
+            head_width=config.head_width, generator=torch.Generator().manual_seed(seed),
         ).to(self.device)  # fmt: skip
-        set_dropout(self._encoder, config.dropout)
+        set_dropout(self._encoder, *config.dropouts)
         return Classifier(self._encoder, head).train()
 
     def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

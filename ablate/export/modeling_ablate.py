@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, Seque
 from ablate.model.bert import Bert, Encoder
 from ablate.model.classification import ClassificationHead, Pooler
 from ablate.model.config import ModelConfig
+from ablate.model.dropout import set_dropout
 from ablate.model.quantization import FewBitWeights, binary, ternary
 
 WEIGHTS = {"ternary": ternary, "binary": binary}
@@ -26,7 +27,8 @@ WEIGHTS = {"ternary": ternary, "binary": binary}
 
 class AblateConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     """`model` holds the architecture's knobs, `length` the longest row, `few_bit` which layers round their
-    weights to one bit or three levels in every product; the rest is the classification head's.
+    weights to one bit or three levels in every product, `dropouts` the rates in sublayers, on the embedding
+    and on attention weights (None: as in sublayers); the rest is the classification head's.
     """
 
     model_type = "ablate-bert"
@@ -40,13 +42,13 @@ class AblateConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         pooler: Pooler = "cls",
         head_width: int = 1024,
         classifier_dropout: float = 0.1,
-        hidden_dropout: float = 0.0,
+        dropouts: tuple[float, float | None, float | None] = (0.0, None, None),
         **more: Any,
     ) -> None:
         self.model = ModelConfig.model_validate(model or {}).model_dump(mode="json")
         self.vocab_size, self.length, self.few_bit = vocab_size, length, few_bit
         self.pooler, self.head_width = pooler, head_width
-        self.classifier_dropout, self.hidden_dropout = classifier_dropout, hidden_dropout
+        self.classifier_dropout, self.dropouts = classifier_dropout, dropouts
         # What libraries around transformers look for.
         self.hidden_size, self.num_hidden_layers = self.model["width"], self.model["layers"]
         self.num_attention_heads, self.max_position_embeddings = self.model["heads"], length
@@ -64,8 +66,8 @@ class AblatePreTrainedModel(PreTrainedModel):
             ModelConfig.model_validate(config.model),
             vocabulary=config.vocab_size,
             length=config.length,
-            dropout=config.hidden_dropout,
         )
+        set_dropout(bert, *config.dropouts)
         if config.few_bit is not None:
             product = FewBitWeights(WEIGHTS[config.few_bit["weights"]], config.few_bit["norm"])
             for name in config.few_bit["layers"]:

@@ -115,6 +115,7 @@ def _bert_config(model: Bert, recipe: Recipe) -> BertConfig:
     from transformers import BertConfig
 
     config = model.config
+    hidden, _, attention = recipe.finetune.dropouts  # BERT has one rate for embedding and sublayers
     return BertConfig(
         vocab_size=model.encoder.vocabulary,
         hidden_size=config.width,
@@ -122,8 +123,9 @@ def _bert_config(model: Bert, recipe: Recipe) -> BertConfig:
         num_attention_heads=config.heads,
         intermediate_size=config.intermediate,
         hidden_act="gelu",
-        hidden_dropout_prob=recipe.finetune.dropout,
-        attention_probs_dropout_prob=recipe.finetune.dropout,
+        hidden_dropout_prob=hidden,
+        attention_probs_dropout_prob=hidden if attention is None else attention,
+        classifier_dropout=recipe.finetune.head_dropout,
         max_position_embeddings=recipe.data.length,
         type_vocab_size=1,
         layer_norm_eps=get(config, "norm.eps"),
@@ -171,7 +173,8 @@ def modernbert(model: Bert, recipe: Recipe) -> PreTrainedModel:
 def _modern_config(model: Bert, recipe: Recipe) -> ModernBertConfig:
     from transformers import ModernBertConfig
 
-    config, dropout = model.config, recipe.finetune.dropout
+    config = model.config
+    hidden, embedding, attention = recipe.finetune.dropouts
     assert isinstance(config.position, Rope)
     rope = {"rope_type": "default", "rope_theta": config.position.theta}
     pooler = recipe.finetune.pooler
@@ -192,10 +195,10 @@ def _modern_config(model: Bert, recipe: Recipe) -> ModernBertConfig:
         tie_word_embeddings=config.tied,
         layer_types=["full_attention"] * config.layers,
         rope_parameters={"full_attention": rope, "sliding_attention": rope},
-        embedding_dropout=dropout,
-        attention_dropout=dropout,
-        mlp_dropout=dropout,
-        classifier_dropout=dropout,
+        embedding_dropout=hidden if embedding is None else embedding,
+        attention_dropout=hidden if attention is None else attention,
+        mlp_dropout=hidden,
+        classifier_dropout=recipe.finetune.head_dropout,
         classifier_pooling=pooler if pooler in ("cls", "mean") else "cls",
         pad_token_id=PAD,
         cls_token_id=CLS,

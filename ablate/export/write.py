@@ -102,8 +102,8 @@ def _own(model: Bert, recipe: Recipe) -> PreTrainedModel:
         few_bit=recipe.train.precision.few_bit(model),
         pooler=recipe.finetune.pooler,
         head_width=recipe.finetune.head_width,
-        classifier_dropout=recipe.finetune.dropout,
-        hidden_dropout=recipe.finetune.dropout,
+        dropouts=recipe.finetune.dropouts,
+        classifier_dropout=recipe.finetune.head_dropout,
         auto_map=AUTO_MAP,
     )
     theirs = AblateForMaskedLM(config)

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ablate.model.bert import Bert, Block, Encoder, set_dropout
+    from ablate.model.bert import Bert, Block, Encoder
     from ablate.model.classification import ClassificationHead, Pooler
     from ablate.model.config import ModelConfig
     from ablate.model.size import flops_per_token, parameters
@@ -33,7 +33,7 @@ _HOMES = {
     "Pooler": "classification",
     "flops_per_token": "size",
     "parameters": "size",
-    "set_dropout": "bert",
+    "set_dropout": "dropout",
 }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.knobs import Config, Knob, kind_of, one_of
+from ablate.model.dropout import WeightDropout
 from ablate.model.linear import Linear
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Attention(Config):
 
     replaces_feedforward: ClassVar[bool] = False
     by_layer: ClassVar[bool] = False  # blocks differ by their index
+    weighs: ClassVar[bool] = True  # has weights between positions, which dropout may leave out
 
     def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module | None:
         """The sublayer of block `index`: x [B, T, D] and a bias on scores → [B, T, D]; None: it has none."""
@@ -99,7 +101,7 @@ class SelfAttention(nn.Module):
         self.attend: Attend = attend_in_fp32 if config.fp32 else attend
         if config.causal:
             self.attend = Causal(self.attend)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = WeightDropout(dropout)
         self.out = output_product(model) if config.output else nn.Identity()
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -305,7 +307,7 @@ class TensorAttention(nn.Module):
         self.rank = rank
         self.qkv = Linear(model.width, 3 * rank, qkv_bias, parts=3)
         self.mix = Linear(rank, rank, qkv_bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = WeightDropout(dropout)
         self.out = Linear(rank, model.width, model.linear_bias, into_residual=True)
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -328,6 +330,7 @@ class LinearAttention(Attention):
     """φ(q) (φ(k)ᵀ v), normalised, with φ = elu + 1 (Katharopoulos et al. 2020, arXiv:2006.16236)."""
 
     kind: Literal["linear"] = "linear"
+    weighs: ClassVar[bool] = False
     qkv_bias: QkvBias = False
 
     def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> nn.Module:
@@ -393,6 +396,7 @@ class FourierAttention(_Fourier):
     """
 
     kind: Literal["fourier"] = "fourier"
+    weighs: ClassVar[bool] = False
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
         return ("model.heads",)
@@ -461,6 +465,7 @@ class NoAttention(Attention):
     """Nothing passes between positions: what the feed-forward sublayers and the position alone can do."""
 
     kind: Literal["none"] = "none"
+    weighs: ClassVar[bool] = False
 
     def build(self, model: ModelConfig, length: int, dropout: float, index: int) -> None:
         return None
@@ -513,7 +518,7 @@ class GatedAttentionUnit(nn.Module):
         self.qk = Linear(model.width, self.shared, model.linear_bias)
         self.q, self.k = Affine(self.shared), Affine(self.shared)
         self.rotate = model.position.rotation(self.shared, length)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = WeightDropout(dropout)
         self.down = Linear(self.gated, model.width, model.linear_bias, into_residual=True)
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:

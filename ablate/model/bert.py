@@ -158,10 +158,3 @@ class Bert(nn.Module):
         logits_NV = self.logits(ids_BT, positions_N, self.visible(ids_BT))
         # In bf16 a log-probability near -10 is rounded by up to 0.03, 3 % of the probability; worth the copy.
         return F.cross_entropy(logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), labels_N)
-
-
-def set_dropout(module: nn.Module, p: float) -> None:
-    """Set the rate of every dropout below `module`: pretraining goes without, fine-tuning has 0.1."""
-    for part in module.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = p

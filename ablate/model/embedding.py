@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ablate.model.attention import uncast, wide
+from ablate.model.dropout import EmbeddingDropout
 from ablate.model.linear import Linear, Table
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Embedding(nn.Module):
         self.widen = Linear(inner, model.width, False) if inner else nn.Identity()
         self.position = model.position.embedding(model.width, length)
         self.norm = model.norm.build(model.width) if model.embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = EmbeddingDropout(dropout)
         self.normed: Normed = in_fp32 if model.embedding_fp32 else as_it_is
 
     def forward(self, ids_BT: Tensor) -> Tensor:

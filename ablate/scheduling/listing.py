@@ -90,20 +90,41 @@ study it comes from; empty where nothing has been measured yet.
 
 
 _LEFT_OUT = {
-    "attention `pytorch`, `pytorch-seqfirst`, `huggingface`, `flash-attention-impl`; norm `ApexLayerNorm`":
-        "other kernels for the same mathematics; the device chooses here",
+    "attention `pytorch`, `pytorch-seqfirst`, `huggingface`, `flash-attention-impl`, `seqfirst_tuformer`, "
+    "`seqfirst2_tuformer`; norm `ApexLayerNorm`; `layer_fusion`":
+        "other kernels or layouts for the same mathematics; the device chooses here",
+    "attention `fourier-experimental`":
+        "one product over the real and the imaginary part of the transform; the paper has no result of its "
+        "own. `model.attention.output` gives `fourier` one over the real part",
+    "norm: any other name in `torch.nn`":
+        "the rest normalise over the batch or over channels of images; `layernorm`, `rmsnorm`, `scalenorm`, "
+        "`dyt` and `none` are levels",
+    "nonlin `CELU`, `Hardshrink`, `Softshrink`, `PReLU`, `RReLU`, `Threshold`, `Softmax` and its like":
+        "`CELU` is `elu` at its default; the shrinking ones are 0 where an initialised model's values lie; a "
+        "learned or a random slope is no function of the input, `leaky-relu` stands for them; the last mix "
+        "channels",
+    "`layer_macro_type`, `hf-bert-*`, `crammed-bert-simple`, `crammed-large-izsak`, `v1/crammed-bamboo`":
+        "compositions, not switches: sizes, `model.stack` and the other knobs of a recipe say them",
     "rotary `sanity`, `v2`, `llama`":
         "other code for the same rotation, which `model.position: rope` is tested against",
     "`max_seq_length`": "position tables are as long as `data.length`",
+    "loss `MSEf`": "the same number as `MSE`, without a matrix of labels; so is `mse` computed",
     "loss `szegedy`":
         "regression onto input embeddings, without logits or an MLM loss to compare; the paper has no result",
     "batch rules `inner-product`, `cov`, `cosine`":
         "the paper found all rules alike; `norm-test` and `noise-scale` stand for them",
-    "schedules by step":
-        "every schedule is a function of progress, and `budget: 4000 steps` makes progress a count of steps",
+    "schedules by step, and those by the names of `transformers`":
+        "every schedule is a function of progress, and `budget: 4000 steps` makes progress a count of steps; "
+        "the shapes are levels, `cosine_with_restarts` is `cosine-annealing`",
+    "`sequence_curriculum` by lists of lengths and triggers":
+        "a list cannot be searched: lengths double, `stages` says how many there are, `until` when they end",
+    "`steps` as a cap": "the budget is the cap, in whatever unit it is given",
     "`gradinit`": "crashes in the reference; the paper's Appendix A leaves it unstudied",
     "`bptt-deepthinking`": "recurrence is `model.stack: recurrent`, trained through all of its rounds",
-    "ZeRO, DDP, offloading": "a trial is one GPU",
+    "ZeRO, DDP, DeepSpeed, offloading": "a trial is one GPU",
+    "inductor's `max_autotune_gemm`, `cudagraphs`, `permute_fusion`, `shape_padding`; `foreach`, `fused`":
+        "speed alone, and set for all arms alike: fused updates where the optimizer has them, no CUDA "
+        "graphs, which fail with accumulated gradients (pytorch#169545)",
     "`seed`": "blocks are seeds, and every arm of a block shares its",
 }  # fmt: skip
 

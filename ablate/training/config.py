@@ -131,8 +131,19 @@ class TrainConfig(Config):
     ] = 0.0  # fmt: skip
     dropout: Annotated[
         float,
-        Knob("dropout in pretraining", 0.0, 0.9, paper="Training setup: off is better within a single epoch"),
+        Knob("dropout in pretraining, of what sublayers add to the stream", 0.0, 0.9,
+             paper="Training setup: off is better within a single epoch"),
     ] = 0.0  # fmt: skip
+    embedding_dropout: Annotated[
+        float | None,
+        Knob("dropout of embedded tokens in pretraining; none: as train.dropout", 0.0, 0.9,
+             paper="0.1 in the reference, and off in pretraining as all dropout is"),
+    ] = None  # fmt: skip
+    attention_dropout: Annotated[
+        float | None,
+        Knob("dropout of attention weights in pretraining; none: as train.dropout", 0.0, 0.9,
+             paper="0.1 in the reference, and off in pretraining as all dropout is"),
+    ] = None  # fmt: skip
     precision: Annotated[
         PrecisionConfig,
         Knob("arithmetic of pretraining; bf16 is autocast over fp32 weights",
@@ -149,6 +160,11 @@ class TrainConfig(Config):
     def decays(self) -> tuple[bool, bool, bool]:
         """Which groups are decayed beside the matrices: norms, biases, embeddings."""
         return self.decay_norms, self.decay_biases, self.decay_embeddings
+
+    @property
+    def dropouts(self) -> tuple[float, float | None, float | None]:
+        """Rates in sublayers, on the embedding and on attention weights, as `set_dropout` takes them."""
+        return self.dropout, self.embedding_dropout, self.attention_dropout
 
     @property
     def passes(self) -> int:
@@ -185,11 +201,17 @@ class TrainConfig(Config):
         length = recipe.data.length
         masked = round(self.mask_rate * length) / length
         found: dict[str, Any] = {"train.mask_rate": min(0.9, max(0.01, masked))}
+        if self.embedding_dropout == self.dropout:
+            found["train.embedding_dropout"] = None
+        if self.attention_dropout == self.dropout:
+            found["train.attention_dropout"] = None
         if self.length_curriculum is None:  # whose short rows round otherwise
             found["train.token_drop"] = round(self.token_drop * length) / length
         return found
 
     def inert(self, recipe: Recipe) -> Iterable[str]:
+        if not recipe.model.attention.weighs:
+            yield "train.attention_dropout"
         if self.weight_decay == 0:
             yield from ("train.decay_norms", "train.decay_biases", "train.decay_embeddings")
         if self.micro_batch is not None and self.micro_batch >= self.batch and self.batch_rule is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ablate.data import Prepared
-from ablate.model import Bert
+from ablate.model import Bert, set_dropout
 from ablate.recipe import Recipe
 from ablate.streams import stream
 
@@ -22,9 +22,9 @@ def build(recipe: Recipe, *, seed: int, vocabulary: int) -> Bert:
         recipe.model,
         vocabulary=vocabulary,
         length=recipe.data.length,
-        dropout=recipe.train.dropout,
         generator=generator,
     )
     model.by_document = recipe.data.attention == "document"
     recipe.train.objective.extend(model, generator)
+    set_dropout(model, *recipe.train.dropouts)
     return model

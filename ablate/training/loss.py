@@ -91,7 +91,10 @@ class SquaredError(Loss):
     """
 
     kind: Literal["mse"] = "mse"
-    target: Annotated[float, Knob("where the label's logit is pulled to", 1.0, 100.0, log=True)] = 30.0
+    target: Annotated[
+        float, Knob("where the label's logit is pulled to", 1.0, 1000.0, log=True,
+                    paper="the reference takes the root of the vocabulary, 181, and weight 1"),
+    ] = 30.0  # fmt: skip
     weight: Annotated[float, Knob("how much the label counts", 1.0, 100.0, log=True)] = 15.0
 
     def of(self, logits_NV: Tensor, labels_N: Tensor) -> Tensor:

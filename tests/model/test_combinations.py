@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ablate.knobs import get, is_variant, kind_of, knobs, label, replace
 from ablate.model import Bert, flops_per_token
 from ablate.model.attention import FourierMixing
+from ablate.model.dropout import WeightDropout, set_dropout
 from ablate.recipe import Recipe
 from tests.conformance.levels import kinds, other_levels, tiny
 from tests.model.variants import LENGTH, TINY, VOCABULARY, batch, build
@@ -115,6 +116,18 @@ def present(recipe: Recipe) -> set[str]:
     """The variants that the model has: `model.position[rope]`."""
     values = ((name, getattr(recipe.model, name)) for name in type(recipe.model).model_fields)
     return {f"model.{name}[{kind_of(type(value))}]" for name, value in values if is_variant(type(value))}
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS.values(), ids=list(ATTENTIONS))
+def test_dropout_has_a_rate_of_its_own_on_the_embedding_and_on_weights_between_positions(attention: Any):
+    model = build(replace(BASE, {"model.attention": attention}).model)
+    weighs = any(isinstance(part, WeightDropout) for part in model.modules())
+    assert weighs == replace(BASE, {"model.attention": attention}).model.attention.weighs
+    set_dropout(model, 0.3, 0.2, 0.1)
+    rates = {part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)}
+    assert rates == ({0.1, 0.2, 0.3} if weighs else {0.2, 0.3})
+    set_dropout(model, 0.3)
+    assert {part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)} == {0.3}
 
 
 @pytest.mark.parametrize("kind", ["fourier", "flash", "none"])
