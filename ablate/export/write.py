@@ -159,7 +159,7 @@ def _card(found: Checkpoint, recipe: Recipe, theirs: native.Family | None) -> st
             "```python",
             "from transformers import AutoModelForMaskedLM, AutoTokenizer",
             "",
-            'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',
+            f'tokenizer = AutoTokenizer.from_pretrained("FOLDER"{trust})',
             f'model = AutoModelForMaskedLM.from_pretrained("FOLDER"{trust})',
             "```",
             "",
