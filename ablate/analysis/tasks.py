@@ -121,7 +121,8 @@ class Scored:
 
 def _runs(sizes: list[int], most: int) -> list[slice]:
     """Consecutive trials, together of about so many runs."""
-    ends = [i + 1 for i in range(len(sizes)) if i + 1 == len(sizes) or sum(sizes[: i + 1]) % most < sizes[i]]
+    turns = np.cumsum(sizes) // most  # a slice ends with the trial that reaches the next multiple
+    ends = sorted({*(np.flatnonzero(np.diff(turns, prepend=0)) + 1).tolist(), len(sizes)})
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 
 import torch
 
-from ablate.bench.subjects import ours
+from ablate.bench.measure import timed
+from ablate.bench.subjects import ours, size_of
 from ablate.budget import Budget
 from ablate.data import Prepared, prepare
 from ablate.knobs import replace
@@ -100,8 +100,7 @@ def bench(
                 for what, value in taken.items():
                     seconds[what].append(value)
     tell(f"a step of {name}")
-    vocabulary = int(getattr(recipe.data.tokenizer, "vocabulary", 0) or 32768)
-    subject = ours(recipe, recipe.train.micro_batch or 32, vocabulary, torch.device("cpu"))
+    subject = ours(recipe, *size_of(recipe), torch.device("cpu"))
     subject.step()
     ms = {what: 1e3 * statistics.median(values) for what, values in seconds.items()}
     return Plumbing(
@@ -110,10 +109,8 @@ def bench(
     )  # fmt: skip
 
 
-def _cpu(act: Callable[[], object]) -> float:
-    begun = time.process_time()
-    act()
-    return time.process_time() - begun
+def _cpu(act: Callable[[], object], times: int = 1) -> float:
+    return timed(act, times)[1]
 
 
 def _loader(recipe: Recipe, data: Prepared) -> PretrainingData:
@@ -123,7 +120,7 @@ def _loader(recipe: Recipe, data: Prepared) -> PretrainingData:
 def _batches(recipe: Recipe, data: Prepared, steps: int) -> float:
     """CPU seconds of one batch."""
     stream = _loader(recipe, data).train_dataloader()
-    return _cpu(lambda: [next(stream) for _ in range(steps)]) / steps
+    return _cpu(lambda: next(stream), steps)
 
 
 def _by_hand(recipe: Recipe, data: Prepared, steps: int) -> tuple[float, list[float]]:

@@ -54,6 +54,12 @@ class Subject:
         return sum(p.numel() for p in self.model.parameters())
 
 
+def size_of(recipe: Recipe) -> tuple[int, int]:
+    """Rows of a micro-batch, and tokens in the vocabulary, where the bench is told neither."""
+    rows = recipe.train.micro_batch or max(1, 8192 // recipe.data.length)
+    return rows, int(getattr(recipe.data.tokenizer, "vocabulary", 0) or 32768)
+
+
 def tokens_to_learn(recipe: Recipe, rows: int, vocabulary: int, device: torch.device) -> MicroBatch:
     """Random ids [B, T], flat predicted positions [N] and labels [N]: speed does not depend on the text."""
     length = recipe.data.length

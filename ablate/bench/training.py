@@ -14,7 +14,7 @@ import torch
 
 from ablate.bench import measure
 from ablate.bench.errors import BenchError
-from ablate.bench.subjects import Subject, changed, ours, peer, peers
+from ablate.bench.subjects import Subject, changed, ours, peer, peers, size_of
 from ablate.recipe import Recipe
 from ablate.records.provenance import provenance
 from ablate.training.memory import keep_freed_memory
@@ -103,8 +103,8 @@ def bench(
             torch.set_num_threads(threads)
     recipe = changed(recipe, compiled=None, precision=precision)
     _require_possible(recipe, where)
-    size = rows or recipe.train.micro_batch or max(1, 8192 // recipe.data.length)
-    words = int(vocabulary or getattr(recipe.data.tokenizer, "vocabulary", 0) or 32768)
+    usual = size_of(recipe)
+    size, words = rows or usual[0], vocabulary or usual[1]
     made: list[tuple[Subject, float]] = []
     for setting in [True, False] if compiled is None else [compiled]:
         subject = ours(changed(recipe, compiled=setting, precision=None), size, words, where)

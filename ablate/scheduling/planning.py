@@ -58,13 +58,10 @@ def unchanged(study_file: Path, runs: Path) -> FrozenStudy | None:
 
 
 def _frozen(study_file: Path) -> FrozenStudy:
-    from ablate import design
-    from ablate.scheduling.attempts import now
-    from ablate.scheduling.run import prior_points
+    from ablate.scheduling.run import asked
     from ablate.study import Study  # loads the recipe types, and with them torch
 
-    study = Study.load(study_file)
-    return design.freeze(study, created=now(), priors=prior_points(study)[0])
+    return asked(Study.load(study_file))[0]
 
 
 def _local_executor(run: dict[str, object]) -> LocalExecutor:

@@ -57,10 +57,11 @@ def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: b
     root = runs / study.name
     executor = places_for(study, workers)
     try:
-        refuse_impossible(study, executor)
+        new, told = asked(study)
+        refuse_impossible(new, executor)
         fetch_tasks(study)  # after what is refused without waiting for a network
         with coordinator_lock(root) as lock:
-            frozen = freeze(study, root)
+            frozen = freeze(new, told, root)
             code = _coordinate(grown(frozen, read_growth(root)), study, root, executor, again, lock)
             if code == OK:
                 with_scale(frozen, root)
@@ -69,11 +70,9 @@ def run_loaded(study: Study, runs: Path, workers: int | None = None, *, again: b
     return code
 
 
-def refuse_impossible(study: Study, executor: Executor) -> None:
+def refuse_impossible(study: FrozenStudy, executor: Executor) -> None:
     """Raises RefusedError naming the arms that cannot run where the executor would put them."""
-    from ablate import design
-
-    told = executor.refusals(design.freeze(study, created=""))
+    told = executor.refusals(study)
     if told:
         raise RefusedError("\n".join(told))
 
@@ -140,7 +139,15 @@ def coordinator_lock(root: Path) -> Lock:
         ) from None
 
 
-def freeze(study: Study, root: Path) -> FrozenStudy:
+def asked(study: Study) -> tuple[FrozenStudy, list[str]]:
+    """What the file asks for now, and what is to be told of it; nothing is written."""
+    from ablate import design
+
+    priors, told = prior_points(study)
+    return design.freeze(study, created=attempts.now(), priors=priors), told
+
+
+def freeze(new: FrozenStudy, told: list[str], root: Path) -> FrozenStudy:
     """Write `study.json`, or amend the one that is there after an edit of the file, telling what changed.
 
     Without what was added while the study ran; of that, what the edited study does not ask for any more is
@@ -149,8 +156,6 @@ def freeze(study: Study, root: Path) -> FrozenStudy:
     from ablate import design
 
     paths = StudyPaths(root)
-    priors, told = prior_points(study)
-    new = design.freeze(study, created=attempts.now(), priors=priors)
     if paths.study.exists():
         has_data = any(paths.trials.glob("*/record.json"))
         old, additions = frozen_study(root), read_growth(root)
@@ -158,11 +163,11 @@ def freeze(study: Study, root: Path) -> FrozenStudy:
         if new == old:
             return old
         kept, left_out = design.regrow(old, new, additions)
-        told += changed + left_out
+        told = [*told, *changed, *left_out]
         write_growth(root, kept)
     write_json(paths.study, new)
     for line in told:
-        say(f"{study.name}: {line}")
+        say(f"{new.name}: {line}")
     return new
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablate.records import Record, StudyPaths, frozen_study, read_growth, read_study, write_json
-from ablate.scheduling.run import adopt_renamed, freeze
+from ablate.scheduling.run import adopt_renamed, asked, freeze
 from ablate.study import Study
 from tests.scheduling.test_growing import ELASTIC, HEAD, SEARCH, TUNE, Runs, loss, noisy
 
@@ -30,7 +30,7 @@ class Edited:
     def go(self) -> None:
         study = Study.load(self.file)
         adopt_renamed(study, self.runs)
-        freeze(study, self.runs / study.name)
+        freeze(*asked(study), self.runs / study.name)
 
     def finish(self, name: str = "s") -> None:
         """Records for every trial that is asked for."""

@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ablate.knobs import Config
 from ablate.records import FrozenStudy, TrialPaths
@@ -46,38 +46,16 @@ class LocalSpec(Config):
 
 def without_gpu(study: FrozenStudy) -> list[str]:
     """Arms whose precision exists on GPUs alone: each would fail hours after the start, at its turn."""
-    from ablate.model.precision import PRECISIONS
-
-    lacking = {cls().kind: cls.gpu_only for cls in PRECISIONS if cls.gpu_only}
-    return each_once(
-        (arm, f"train.precision {kind} needs a GPU, and none is visible here: {lacking[kind]}")
-        for arm, kind in _precisions(study)
-        if kind in lacking
-    )
-
-
-def _precisions(study: FrozenStudy) -> list[tuple[str, str]]:
-    """(arm, precision) of every arm that trains."""
-    return [
-        (arm.name, str(arm.recipe.get("train", {}).get("precision", {}).get("kind")))
-        for arm in study.arms
-        if arm.budget.get("amount")
-    ]
+    return _by_precision(study, lambda cls: cls.gpu_only, "needs a GPU, and none is visible here: {}")
 
 
 def emulated(study: FrozenStudy) -> list[str]:
     """Arms whose precision a CPU computes at another speed; what is emulated anywhere says so itself."""
-    from ablate.model.precision import PRECISIONS
-
-    lacking = {cls().kind: cls.emulated_on_cpu for cls in PRECISIONS if cls.emulated_on_cpu}
-    return each_once(
-        (
-            arm,
-            f"train.precision {kind} is emulated on CPUs ({lacking[kind]}): its speed is no claim; compare "
-            "it at equal tokens or steps, or train where there is such a GPU",
-        )
-        for arm, kind in _precisions(study)
-        if kind in lacking
+    return _by_precision(
+        study,
+        lambda cls: cls.emulated_on_cpu,
+        "is emulated on CPUs ({}): its speed is no claim; compare it at equal tokens or steps, or train "
+        "where there is such a GPU",
     )
 
 
@@ -89,17 +67,24 @@ def slow_products(study: FrozenStudy, flags: Collection[str], cpu: str) -> list[
     """
     if not flags or {"avx512f", "amx_bf16", "bf16"} & set(flags):
         return []
+    return _by_precision(
+        study,
+        lambda cls: cpu if cls.sixteen_bits else "",
+        "is many times slower than fp32 on this CPU ({}), which has no 16-bit arithmetic; train where there "
+        "is some, or take `train.precision: fp32` (`ablate doctor` measures both)",
+    )
+
+
+def _by_precision(study: FrozenStudy, why: Callable[[Any], str], says: str) -> list[str]:
+    """What to say of the arms that train in a precision whose class has a reason for it."""
     from ablate.model.precision import PRECISIONS  # free of torch, but `status` needs none of it
 
-    slow = {cls().kind for cls in PRECISIONS if cls.sixteen_bits}
+    reasons = {cls().kind: why(cls) for cls in PRECISIONS}
     found: list[tuple[str, str]] = []
-    for arm, kind in _precisions(study):
-        if kind in slow:
-            costs = f"train.precision {kind} is many times slower than fp32 on this CPU ({cpu})"
-            instead = (
-                "train where there is some, or take `train.precision: fp32` (`ablate doctor` measures both)"
-            )
-            found.append((arm, f"{costs}, which has no 16-bit arithmetic; {instead}"))
+    for arm in study.arms:
+        kind = str(arm.recipe.get("train", {}).get("precision", {}).get("kind"))
+        if arm.budget.get("amount") and reasons.get(kind):
+            found.append((arm.name, f"train.precision {kind} {says.format(reasons[kind])}"))
     return each_once(found)
 
 
