@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from ablate.records.paths import StudyPaths
 from ablate.records.schema import SCHEMA, Record
@@ -75,10 +76,10 @@ def finite(value: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises RecordError when it is missing, torn or not an object."""
     try:
-        value = json.loads(path.read_text())
+        value = from_json(path.read_bytes())
     except FileNotFoundError:
         raise RecordError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path} does not hold a JSON object")

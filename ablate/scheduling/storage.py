@@ -160,7 +160,8 @@ class Queue:
             return  # told before: its record was lost since, or `sync` was faster
         # Told before when the storage went away between its commit and its answer.
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
-            self.storage.set_trial_user_attr(key, "state", record.state)
+            if record.state != "complete":  # which Optuna's own state says; a call takes 3 ms with PostgreSQL
+                self.storage.set_trial_user_attr(key, "state", record.state)
             if record.reason:
                 self.storage.set_trial_user_attr(key, "reason", record.reason[:1000])
             state = TrialState.FAIL if value is None else TrialState.COMPLETE

@@ -2,7 +2,7 @@
 
 status     a study of 10,000 finished trials with records as large as real ones: seconds of `ablate status`
 overhead   seconds that a coordinator spends on a trial that takes no time at all, of 10,000 and of 500
-ray        200 stand-in trials at once through Ray on this machine
+ray        200 stand-in trials through Ray on this machine, each waiting until all of them run
 """
 
 from __future__ import annotations
@@ -156,9 +156,15 @@ def overhead(trials: int, storage: str | None) -> str:
 
 
 def ray(trials: int) -> str:
+    from ray.cluster_utils import Cluster
+
+    # A node that says it has a core for each: they wait for one another and compute nothing.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": trials, "include_dashboard": False})
     root = folder()
     frozen = study(root, {"baseline": {"steps": 3, "seconds": 0.02, "waits_at": 1}}, blocks=trials)
-    executor = RaySpec().build(Places(trials, gpus_per_trial=0, threads=1, command=STANDIN))
+    executor = RaySpec(address=cluster.address).build(
+        Places(trials, gpus_per_trial=0, threads=1, command=STANDIN)
+    )
     before = time.perf_counter()
     most = [0]
 
@@ -179,6 +185,7 @@ def ray(trials: int) -> str:
     coordinator.on_tick = look
     coordinator.run()
     executor.close()
+    cluster.shutdown()
     states = Counter(r.state for r in load_records(root)[0])
     return f"Ray, {trials} trials, {most[0]} at once: {dict(states)} in {time.perf_counter() - before:.0f} s"
 
