@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import takewhile
 
 import pytest
 import torch
@@ -59,6 +60,16 @@ def test_a_level_bites(pair: Pair) -> None:
         assert there.held_out == pytest.approx(here.held_out, rel=1e-5)
     else:
         assert there.differs_from(here), "nothing that can be seen differs by more than rounding"
+
+
+@every
+def test_no_two_levels_of_a_knob_do_the_same(pair: Pair) -> None:
+    if pair.knob.knob.speed_only:
+        pytest.skip("its levels are meant to do the same")
+    before = list(takewhile(lambda other: other is not pair, LEVELS.values()))
+    for other in before:
+        if other.knob == pair.knob and other.sibling == pair.sibling:
+            assert observe(pair.arm).differs_from(observe(other.arm)), differences(pair.arm, other.arm)
 
 
 @of_training
