@@ -1,6 +1,10 @@
 """The documents speak of what is there: links resolve, commands exist, examples load."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +52,30 @@ def test_the_readmes_study_is_the_quickstart():
     assert block
     shown, real = yaml.safe_load(block[1]), yaml.safe_load((ROOT / "studies/quickstart.yaml").read_text())
     assert {key: real[key] for key in shown} == shown
+
+
+@pytest.mark.slow
+@pytest.mark.representative
+def test_the_readmes_diff_adds_a_norm_that_conforms(tmp_path):
+    diff = re.search(r"```diff\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert diff
+    assert re.findall(r"^\+\+\+ b/(.*)$", diff[1], re.MULTILINE) == ["ablate/model/norm.py"]
+    for part in ("ablate", "tests"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    subprocess.run(["git", "apply"], input=diff[1], cwd=tmp_path, check=True, text=True)
+    tried = ["tests/conformance/test_conformance.py", "-k", "left_out or l1norm", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *tried],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    # Nothing left out; seven tests of the level and seven of its one setting.
+    assert "15 passed" in run.stdout, run.stdout
+    assert "failed" not in run.stdout, run.stdout
 
 
 def test_the_page_of_knobs_is_current():
