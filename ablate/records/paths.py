@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,7 @@ class TrialPaths:
     """`runs/<study>/trials/<id>/`."""
 
     root: Path
+    RECORD: ClassVar = "record.json"
 
     @property
     def task(self) -> Path:
@@ -19,7 +21,7 @@ class TrialPaths:
 
     @property
     def record(self) -> Path:
-        return self.root / "record.json"
+        return self.root / self.RECORD
 
     @property
     def progress(self) -> Path:

@@ -10,11 +10,14 @@ import yaml
 from ablate.records import StudyPaths
 from ablate.scheduling import RefusedError
 
+# Two thousand levels: 0.05 s with libyaml, 0.4 s without. `ablate.study` tells errors, and needs Python's.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def study_name(file: Path) -> str:
     """The name a study file gives itself: `name:`, else the file's."""
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = yaml.load(file.read_text(encoding="utf-8"), LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raw = None
     return str(raw["name"]) if isinstance(raw, dict) and raw.get("name") else file.stem

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy as sa
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    distribution_to_json,
 )
 from optuna.trial import FrozenTrial, TrialState
 
@@ -192,13 +194,27 @@ class Queue:
         arm, block = self.frozen.trials[trial]
         levels = self._levels.get(arm, {})
         entry = optuna.trial.create_trial(
-            state=TrialState.RUNNING,
-            params={name: value for name, (_, value) in levels.items()},
-            distributions={name: domain for name, (domain, _) in levels.items()},
-            user_attrs={"trial": trial, "arm": arm, "block": block},
+            state=TrialState.RUNNING, user_attrs={"trial": trial, "arm": arm, "block": block}
         )
-        self._keys[trial] = self.storage.create_new_trial(self.study._study_id, entry)
+        key = self.storage.create_new_trial(self.study._study_id, entry)
+        self._write(key, levels)
+        self._keys[trial] = key
         del self._waiting[trial]
+
+    def _write(self, key: int, levels: Levels) -> None:
+        """The parameters of an entry in one statement: Optuna takes four for each, 20 ms for nine."""
+        rows = [
+            {
+                "trial_id": key,
+                "param_name": name,
+                "param_value": domain.to_internal_repr(value),
+                "distribution_json": distribution_to_json(domain),
+            }
+            for name, (domain, value) in levels.items()
+        ]
+        if rows:
+            with self.storage.engine.begin() as connection:
+                connection.execute(_PARAMETERS.insert(), rows)
 
     def _run(self, entry: FrozenTrial) -> int:
         """The key of an open entry, made running so that it can be told."""
@@ -215,6 +231,10 @@ class Queue:
 
 
 Levels = dict[str, tuple[BaseDistribution, Any]]
+# Optuna's own table, the same in 4 and 5; what is written here is read back through Optuna in the tests.
+_PARAMETERS = sa.table(
+    "trial_params", *map(sa.column, ("trial_id", "param_name", "param_value", "distribution_json"))
+)
 
 
 def _levels(frozen: FrozenStudy, recipe: type[Config]) -> dict[str, Levels]:

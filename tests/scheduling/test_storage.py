@@ -86,6 +86,16 @@ def test_varied_knobs_are_recorded_with_their_own_domains(root: Path) -> None:
     assert "clip" not in params["loose"], "off has no place on a numeric scale"
     (wide,) = [e for e in entries(root) if e.user_attrs["arm"] == "wide"]
     assert wide.distributions["width"] == optuna.distributions.IntDistribution(8, 64)
+    # What was written beside Optuna is what Optuna would have written: it takes the same trial again.
+    study = optuna.load_study(study_name="faults", storage=sqlite(root / "optuna.db"))
+    study.add_trial(
+        optuna.trial.create_trial(value=1.0, params=wide.params, distributions=wide.distributions)
+    )
+    assert study.trials[-1].params == wide.params
+    other = {**wide.distributions, "position": optuna.distributions.IntDistribution(0, 9)}
+    bent = optuna.trial.create_trial(value=1.0, params={**wide.params, "position": 3}, distributions=other)
+    with pytest.raises(ValueError, match="distribution"):
+        study.add_trial(bent)
 
 
 def test_dashboards_call_the_value_by_the_outcomes_name(root: Path) -> None:
