@@ -33,7 +33,7 @@ test: setup  ## fast tests and a representative part of the slow ones
 test-all: setup  ## every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ABREAST)
 
-chaos: setup  ## every fault over real processes, then a table of them (ten minutes)
+chaos: setup  ## every fault over real processes, then a table of them (ten to twenty minutes)
 	$(BIN)/python -m pytest tests/chaos --timeout 600
 
 check: setup  ## formatting, lint, types
