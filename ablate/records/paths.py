@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -12,7 +11,6 @@ class TrialPaths:
     """`runs/<study>/trials/<id>/`."""
 
     root: Path
-    RECORD: ClassVar = "record.json"
 
     @property
     def task(self) -> Path:
@@ -21,7 +19,7 @@ class TrialPaths:
 
     @property
     def record(self) -> Path:
-        return self.root / self.RECORD
+        return self.root / "record.json"
 
     @property
     def progress(self) -> Path:

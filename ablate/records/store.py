@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from ablate.records.paths import StudyPaths, TrialPaths
+from ablate.records.paths import StudyPaths
 from ablate.records.schema import SCHEMA, Record
 
 
@@ -76,44 +76,10 @@ def finite(value: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises RecordError when it is missing, torn or not an object."""
     try:
-        return _object(path, _content(path))
+        value = from_json(path.read_bytes())
     except FileNotFoundError:
         raise RecordError(f"{path} does not exist") from None
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error}") from error
-
-
-def read_record(path: Path) -> Record:
-    """One trial's record. Raises RecordError."""
-    return _record(path, read_json(path))
-
-
-def load_records(root: Path) -> tuple[list[Record], list[Damage]]:
-    """Every record of a run folder, and every one that is there but cannot be used."""
-    records: list[Record] = []
-    damage: list[Damage] = []
-    folder = StudyPaths(root).trials
-    # Paths as texts, and no look before the leap: a third of the time that 10,000 records take.
-    for name in sorted(os.listdir(folder) if folder.is_dir() else ()):
-        path = os.path.join(folder, name, TrialPaths.RECORD)
-        try:
-            records.append(_record(path, _object(path, _content(path))))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, RecordError) as error:
-            damage.append(Damage(Path(path), str(error)))
-    return records, damage
-
-
-def _content(path: Path | str) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return file.readall()
-
-
-def _object(path: Path | str, content: bytes) -> dict[str, Any]:
-    try:
-        value = from_json(content)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise RecordError(f"{path} does not hold a JSON object")
@@ -124,11 +90,24 @@ def _object(path: Path | str, content: bytes) -> dict[str, Any]:
     return value
 
 
-def _record(path: Path | str, value: dict[str, Any]) -> Record:
+def read_record(path: Path) -> Record:
+    """One trial's record. Raises RecordError."""
     try:
-        return Record.model_validate(value)
+        return Record.model_validate(read_json(path))
     except ValidationError as error:
         raise RecordError(f"{path} is damaged: {brief(error)}") from error
+
+
+def load_records(root: Path) -> tuple[list[Record], list[Damage]]:
+    """Every record of a run folder, and every one that is there but cannot be used."""
+    records: list[Record] = []
+    damage: list[Damage] = []
+    for path in sorted(StudyPaths(root).trials.glob("*/record.json")):
+        try:
+            records.append(read_record(path))
+        except RecordError as error:
+            damage.append(Damage(path, str(error)))
+    return records, damage
 
 
 def brief(error: ValidationError) -> str:

@@ -85,9 +85,8 @@ def status(root: Path) -> StudyStatus:
     coordinator, died = _coordinator(paths)
     # Imported runs say nothing of their budget.
     budgets = {arm.name: Budget(**arm.budget) if arm.budget else Budget("steps", 0) for arm in frozen.arms}
-    folder = paths.trials
     trials = [
-        _trial(TrialPaths(folder / trial), trial, arm, block, budgets[arm], frozen, coordinator is not None)
+        _trial(paths.trial(trial), trial, arm, block, budgets[arm], frozen, coordinator is not None)
         for trial, (arm, block) in frozen.trials.items()
     ]
     eta = _eta(trials, budgets, int(frozen.run.get("workers") or 0))

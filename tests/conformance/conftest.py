@@ -19,8 +19,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _pair(item: pytest.Item) -> object:
-    return (
-        item.callspec.params.get("pair")
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-        else None
-    )
+    called = getattr(item, "callspec", None)
+    return called.params.get("pair") if called else None

@@ -66,8 +66,7 @@ def test_a_level_bites(pair: Pair) -> None:
 def test_no_two_levels_of_a_knob_do_the_same(pair: Pair) -> None:
     if pair.knob.knob.speed_only:
         pytest.skip("its levels are meant to do the same")
-    before = list(takewhile(lambda other: other is not pair, LEVELS.values()))
-    for other in before:
+    for other in takewhile(lambda other: other is not pair, LEVELS.values()):
         if other.knob == pair.knob and other.sibling == pair.sibling:
             assert observe(pair.arm).differs_from(observe(other.arm)), differences(pair.arm, other.arm)
 
