@@ -1,6 +1,7 @@
-"""Scale figures: `python -m tests.chaos.scale status|overhead|ray [--storage URL]`; prints one line each.
+"""Scale figures: `python -m tests.chaos.scale status|plan|overhead|ray [--storage URL]`; prints one line each.
 
 status     a study of 10,000 finished trials with records as large as real ones: seconds of `ablate status`
+plan       10,000 finished trials of a study file with an arm to five of them: seconds of `ablate plan`
 overhead   seconds that a coordinator spends on a trial that takes no time at all, of 10,000 and of 500
 ray        200 stand-in trials through Ray on this machine, each waiting until all of them run
 """
@@ -27,7 +28,9 @@ from ablate.scheduling.coordinator import Coordinator
 from ablate.scheduling.executors import Executor, Job
 from ablate.scheduling.executors.base import Places
 from ablate.scheduling.executors.ray import RaySpec
+from ablate.scheduling.run import asked, freeze
 from ablate.scheduling.storage import Queue, sqlite
+from ablate.study import Study
 from tests.scheduling.conftest import study
 from tests.scheduling.coordinate import STANDIN
 
@@ -113,9 +116,8 @@ class Instant(Executor):
         return "instant"
 
 
-def status(trials: int) -> str:
-    root = folder()
-    frozen = wide(root, trials)
+def finished(frozen: FrozenStudy, root: Path) -> None:
+    """All trials of a study done, without the disk's own time."""
     synced, records_store.os.fsync = records_store.os.fsync, lambda descriptor: None  # type: ignore[attr-defined]
     for trial in frozen.trials:
         paths = StudyPaths(root).trial(trial)
@@ -123,18 +125,43 @@ def status(trials: int) -> str:
         finish(paths, record_of(frozen, trial))
         attempts.end(paths, "complete", "")
     records_store.os.fsync = synced  # type: ignore[attr-defined]
+
+
+def timed(*command: str) -> tuple[str, bytes]:
+    """What three runs of an `ablate` command took, and what the last one said."""
     took = []
     for _ in range(3):
         before = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "ablate", "status", str(root), "--format", "json"],
-            capture_output=True,
-            check=True,
-        )
+        done = subprocess.run([sys.executable, "-m", "ablate", *command], capture_output=True, check=True)
         took.append(time.perf_counter() - before)
-    counts = json.loads(done.stdout)["counts"]
+    return f"best {min(took):.2f} s of {', '.join(f'{t:.2f}' for t in took)}", done.stdout
+
+
+def status(trials: int) -> str:
+    root = folder()
+    frozen = wide(root, trials)
+    finished(frozen, root)
+    took, said = timed("status", str(root), "--format", "json")
     size = next(iter((root / "trials").glob("*/record.json"))).stat().st_size
-    return f"status of {trials} finished trials ({size / 1024:.1f} KiB a record): best {min(took):.2f} s of {', '.join(f'{t:.2f}' for t in took)}; {counts}"
+    return f"status of {trials} finished trials ({size / 1024:.1f} KiB a record): {took}; {json.loads(said)['counts']}"
+
+
+def plan(trials: int) -> str:
+    root = folder()
+    rates = [round(1e-3 * 1.001**n, 9) for n in range(1, trials // 5)]
+    root.parent.mkdir(parents=True)
+    (file := root.parent.parent / "faults.yaml").write_text(f"""
+name: faults
+question: Which rate?
+baseline: {{preset: crammed-bert}}
+budget: 1d
+design: {{kind: one-factor, blocks: 5, factors: {{train.lr: {rates}}}}}
+outcome: {{metric: eval/mlm_loss, margin: 0.02}}
+""")
+    frozen = freeze(*asked(Study.load(file)), root)
+    finished(frozen, root)
+    took, said = timed("plan", str(file), "--runs", str(root.parent))
+    return f"plan of {len(frozen.trials)} finished trials of {len(frozen.arms)} arms: {took}\n{said.decode()[:400]}"
 
 
 def overhead(trials: int, storage: str | None) -> str:
@@ -192,12 +219,13 @@ def ray(trials: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["status", "overhead", "ray"])
+    parser.add_argument("what", choices=["status", "plan", "overhead", "ray"])
     parser.add_argument("--trials", type=int)
     parser.add_argument("--storage")
     given = parser.parse_args()
     runs: dict[str, Any] = {
         "status": lambda: status(given.trials or 10_000),
+        "plan": lambda: plan(given.trials or 10_000),
         "overhead": lambda: overhead(given.trials or 1_000, given.storage),
         "ray": lambda: ray(given.trials or 200),
     }
