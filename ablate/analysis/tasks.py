@@ -88,29 +88,26 @@ class Scored:
         found: dict[Trial, Drawn] = {}
         for trials in self._alike(metric):
             of = [self.tasks[arm][metric][block] for arm, block in trials]
-            # Sorted by label, the examples of a label are a slice: choosing them out of the draws of 40,000
-            # examples, 160 MB, took longer than the products. Draws know no order.
-            order = np.argsort(of[0].labels, kind="stable")
-            labels, weights = of[0].labels[order], self._weights(len(order))
-            sizes = [len(p.predictions) for p in of]
-            turns = _runs(sizes, RUNS)
-            with ThreadPoolExecutor(max_workers=4) as pool:  # products release the interpreter
-                scored = pool.map(
-                    lambda few: draw(
-                        of[0].score, np.concatenate([p.predictions for p in of[few]])[:, order], labels, weights
-                    ),
-                    turns,
-                )
-                for few, together in zip(turns, scored, strict=True):
-                    ends = np.cumsum(sizes[few])[:-1]
-                    parts = zip(
-                        np.split(together.each, ends), np.split(together.drawn, ends, axis=1), strict=True
-                    )
-                    found |= {
-                        trial: Drawn(each, drawn, len(labels))
-                        for trial, (each, drawn) in zip(trials[few], parts, strict=True)
-                    }
+            ends = np.cumsum([len(p.predictions) for p in of])[:-1]
+            each, drawn = self._draw_alike(of)
+            parts = zip(trials, np.split(each, ends), np.split(drawn, ends, axis=1), strict=True)
+            found |= {trial: Drawn(one, many, len(of[0].labels)) for trial, one, many in parts}
         return found
+
+    def _draw_alike(self, of: list[Predictions]) -> tuple[np.ndarray, np.ndarray]:
+        """The scores of all their runs: as they are [run] and drawn [draw, run]."""
+        # Sorted by label, the examples of a label are a slice: choosing them out of the draws of 40,000
+        # examples, 160 MB, took as long as the products. Draws know no order.
+        order = np.argsort(of[0].labels, kind="stable")
+        labels, weights = of[0].labels[order], self._weights(len(order))
+
+        def score(few: slice) -> Drawn:
+            runs = np.concatenate([p.predictions for p in of[few]])
+            return draw(of[0].score, runs[:, order], labels, weights)
+
+        with ThreadPoolExecutor(max_workers=4) as pool:  # products release the interpreter
+            parts = list(pool.map(score, _runs([len(p.predictions) for p in of], RUNS)))
+        return np.concatenate([p.each for p in parts]), np.concatenate([p.drawn for p in parts], axis=1)
 
     def _alike(self, metric: str) -> list[list[Trial]]:
         """Trials that were scored in the same way on the same examples."""
