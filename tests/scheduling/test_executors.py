@@ -56,6 +56,22 @@ def test_workers_of_a_study_that_takes_what_there_is_are_at_most_its_gpus(
     assert LocalSpec().build(RunSpec(workers=2).places()).workers == 2
 
 
+def test_trials_on_a_cpu_are_at_most_its_cores_unless_they_may_share_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    frozen = study(tmp_path, {"baseline": {}}, blocks=1)
+    fewer = LocalSpec().build(RunSpec(workers=9).places())
+    assert fewer.workers == 2
+    assert fewer.cautions(frozen)[0] == "run.workers asks for 9 trials at once; here 2 run, one per core"
+    with pytest.raises(RefusedError, match=r"2 cores are usable; use --workers 2, or set run\.pin: false"):
+        LocalSpec().build(RunSpec().places(9))
+    assert LocalSpec().build(RunSpec(pin=False).places(9)).workers == 9
+    whole = LocalSpec().build(RunSpec(workers=2).places())
+    assert not [caution for caution in whole.cautions(frozen) if "workers" in caution]
+
+
 @pytest.mark.parametrize(
     ("flags", "precision", "tells"),
     [

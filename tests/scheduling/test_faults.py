@@ -10,7 +10,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from ablate.records import FrozenStudy, StudyPaths, load_records
+from ablate.records import FrozenStudy, StudyPaths, load_records, read_json
+from ablate.records.store import RecordError
 from ablate.scheduling.attempts import attempts
 from ablate.scheduling.lock import holder
 from ablate.scheduling.status import status
@@ -22,6 +23,14 @@ SLOW = {"steps": 6, "seconds": 0.02, "waits_at": 4}  # four steps, then it waits
 
 def let_go(root: Path) -> None:
     (root / "go").touch()
+
+
+def kept(root: Path, trial: str) -> int:
+    """The steps that a trial's checkpoint holds; 0 while there is none."""
+    try:
+        return int(read_json(StudyPaths(root).trial(trial).checkpoint / "state.json")["step"])
+    except RecordError:
+        return 0
 
 
 def optuna_states(root: Path) -> dict[str, Counter[str]]:
@@ -83,7 +92,7 @@ def test_failures_are_recorded_with_their_reason_and_never_stop_a_study(
 def test_a_killed_trial_goes_on_from_its_checkpoint(root: Path, processes: Processes) -> None:
     frozen = study(root, {"baseline": SLOW}, blocks=1)
     coordinator = processes.start(workers=1)
-    wait_for(lambda: len(steps(root, "baseline-0")) == 4)
+    wait_for(lambda: kept(root, "baseline-0") == 4)  # a step is noted before it is kept
     (trial,) = processes.trials()
     processes.kill(trial)
     let_go(root)

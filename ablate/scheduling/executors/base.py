@@ -28,7 +28,7 @@ class Places:
     memory_gib: float | None = None  # of a trial with all its children
     pin: bool = True
     command: Sequence[str] = COMMAND
-    at_most: bool = False  # fewer workers will do where there are fewer GPUs
+    at_most: bool = False  # fewer workers will do where there are fewer GPUs, or cores without GPUs
 
     @property
     def gpus(self) -> int:

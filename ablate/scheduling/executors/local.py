@@ -28,7 +28,8 @@ class LocalSpec(Config):
     def build(self, places: Places) -> LocalExecutor:
         """One worker per GPU, or, without GPUs, one per four cores unless the study says otherwise.
 
-        Raises RefusedError when the study insists on GPUs that are not there.
+        Raises RefusedError when the study insists on GPUs that are not there, or on more trials at once than
+        there are GPUs, or cores without GPUs.
         """
         gpus = [] if places.gpus_per_trial == 0 else visible_gpus()
         if places.gpus_per_trial and not gpus:
@@ -36,12 +37,20 @@ class LocalSpec(Config):
                 "each trial asks for a GPU (run.gpus_per_trial: 1) and none is visible here; look with "
                 "`ablate doctor`, set it to 0 to train on CPUs, or leave it out to take what there is"
             )
-        workers = places.workers or len(gpus) or max(1, len(os.sched_getaffinity(0)) // 4)
-        if gpus and places.at_most:
-            workers = min(workers, len(gpus))
+        cores = len(os.sched_getaffinity(0))
+        workers = places.workers or len(gpus) or max(1, cores // 4)
+        if places.at_most and (gpus or places.pin):
+            workers = min(workers, len(gpus) or cores)
+        if not gpus and places.pin and workers > cores:
+            raise RefusedError(
+                f"each trial needs a core of its own, or its clock counts the others' work; {workers} "
+                f"workers were asked for and {cores} cores are usable; use --workers {cores}, or set "
+                "run.pin: false to let trials share cores"
+            )
         return LocalExecutor(
-            workers, gpus=gpus, threads=places.threads, pin=places.pin, command=places.command
-        )
+            workers, gpus=gpus, threads=places.threads, pin=places.pin, command=places.command,
+            asked=places.workers or workers,
+        )  # fmt: skip
 
 
 def without_gpu(study: FrozenStudy) -> list[str]:
@@ -151,6 +160,7 @@ class LocalExecutor(Executor):
     command: Sequence[str] = COMMAND
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     pin: bool = False  # each CPU trial to cores of its own
+    asked: int = 0  # workers that the study would have, were there room
 
     def __post_init__(self) -> None:
         if self.gpus and self.workers > len(self.gpus):
@@ -181,9 +191,13 @@ class LocalExecutor(Executor):
         return [] if self.gpus else without_gpu(study)
 
     def cautions(self, study: FrozenStudy) -> list[str]:
+        fewer = [] if self.workers >= self.asked else [
+            f"run.workers asks for {self.asked} trials at once; here {self.workers} run, one per "
+            + ("GPU" if self.gpus else "core")
+        ]  # fmt: skip
         if self.gpus:
-            return []
-        return [*emulated(study), *slow_products(study, cpu_flags(), cpu_model())]
+            return fewer
+        return [*fewer, *emulated(study), *slow_products(study, cpu_flags(), cpu_model())]
 
     @property
     def threads_each(self) -> int:  # type: ignore[override]
