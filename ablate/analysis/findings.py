@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ablate.analysis.paired import Effect, Equivalence
 from ablate.analysis.sequential import Progress
 
-NOT_RECORDED = "not recorded"  # a budget that nobody wrote down
+NOT_RECORDED = "not recorded"  # a budget, or a machine, that nobody wrote down
 
 Verdict = Literal["helps", "hurts", "equivalent", "inconclusive"]
 Correction = Literal["holm", "benjamini-hochberg", "none"]

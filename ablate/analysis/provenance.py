@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ablate.analysis.findings import Cost, Provenance
+from ablate.analysis.findings import NOT_RECORDED, Cost, Provenance
 from ablate.records import Record
 
 _DEVICE = ("gpu", "gpu_name", "gpus", "device_name", "device", "cpu", "cpu_model", "machine")
@@ -18,7 +18,7 @@ def device(hardware: Mapping[str, Any]) -> str:
     accelerators = [hardware[k] for k in _DEVICE[:5] if hardware.get(k) and hardware[k] != "cpu"]
     known = accelerators or [hardware[k] for k in _DEVICE[5:] if hardware.get(k)]
     if not known:
-        return "not recorded"
+        return NOT_RECORDED
     text = _words(known[0])
     cores = hardware.get("cores") or hardware.get("threads") or hardware.get("cpu_count")
     if accelerators or not cores:
@@ -57,7 +57,7 @@ def provenance(records: Sequence[Record]) -> Provenance:
 def _git(git: Mapping[str, Any]) -> str:
     revision = str(git.get("revision") or git.get("commit") or "")
     if not revision:
-        return "not recorded"
+        return NOT_RECORDED
     difference = git.get("diff") or git.get("diff_hash")
     return revision[:12] + (f" + local changes {str(difference)[:12]}" if difference else "")
 
@@ -66,7 +66,7 @@ def _data(data: Mapping[str, Any]) -> str:
     fingerprint = str(data.get("fingerprint") or "")
     source = data.get("source")
     name = source.get("name") or source.get("kind") if isinstance(source, Mapping) else source
-    return " ".join(str(part) for part in (name, fingerprint[:16]) if part) or "not recorded"
+    return " ".join(str(part) for part in (name, fingerprint[:16]) if part) or NOT_RECORDED
 
 
 def cost(records: Iterable[Record], rate_per_hour: float | None = None) -> Cost:

@@ -67,6 +67,11 @@ def quantity(value: float | None, *, measured: bool = False) -> str:
     return f"{value:{digits}}".rstrip(".")
 
 
+def prefixed(metric: str) -> bool:
+    """Whether a metric is a count or a rate, which `quantity` writes."""
+    return metric.startswith(("throughput/tokens", "spent/"))
+
+
 def duration(seconds: float) -> str:
     """`42 s`, `3.5 min`, `1.2 h`."""
     if seconds < 90:

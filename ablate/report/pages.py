@@ -270,26 +270,24 @@ def _glance(found: Findings) -> list[tuple[str, str, str]]:
 
 
 def _hardware(found: Findings) -> tuple[str, str]:
-    """The machine and, after its comma, its cores; or how many kinds there were."""
-    machines = list(found.provenance.hardware)
+    """The machine and, after its comma, its cores; or how many kinds there were.
+
+    A trial that was ended from outside (pruned, killed) has noted none.
+    """
+    machines = [known for known in found.provenance.hardware if known != NOT_RECORDED]
     if len(machines) != 1:
         return (f"{len(machines)} kinds", "see provenance") if machines else (numbers.MISSING, "")
     name, _, cores = machines[0].replace("(R)", "").partition(", ")
     return name, cores
 
 
-def _large(metric: str) -> bool:
-    """Counts and rates are written with a prefix: 12.3 k."""
-    return metric.startswith(("throughput/tokens", "spent/"))
-
-
 def _value(value: float | None, metric: str, places: int) -> str:
-    return numbers.quantity(value) if _large(metric) else numbers.number(value, places)
+    return numbers.quantity(value) if numbers.prefixed(metric) else numbers.number(value, places)
 
 
 def _difference(e: Effect, metric: str, places: int) -> str:
     """Δ [CI] in the metric's own unit."""
-    if not _large(metric) or e.estimate is None:
+    if not numbers.prefixed(metric) or e.estimate is None:
         return numbers.estimate(e.estimate, e.low, e.high, places)
     signed = [("+" if x > 0 else "") + numbers.quantity(x).replace("-", numbers.MINUS)
               for x in (e.estimate, e.low, e.high) if x is not None]  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
+import matplotlib.ticker
 from matplotlib.figure import Figure
 
 from ablate.analysis import metrics as names
@@ -158,6 +159,7 @@ def curves(found: Findings, read: Sequence[Curve]) -> Figure:
     left.set_xlabel("charged time (s)")
     left.set_ylabel("training loss (nats)")
     right.set_xlabel("tokens")
+    _counts(right.xaxis)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=min(3, len(order)))
     figure.tight_layout()
@@ -242,10 +244,18 @@ def pareto(found: Findings, front: Front) -> Figure:
         color = BLUE if point.on_front else GREY
         marker, face = ("D", color) if point.phase == "confirm" else ("o", "none")
         axes.plot([point.tradeoff], [point.outcome], marker, color=color, mfc=face, ms=4)
+    if numbers.prefixed(front.tradeoff.metric):
+        _counts(axes.xaxis)
     axes.set_xlabel(_axis(front.tradeoff))
     axes.set_ylabel(_axis(found.outcome))
     figure.tight_layout()
     return figure
+
+
+def _counts(axis: Any) -> None:
+    """Few ticks with prefixes: seven of `12500` touch one another at half a page's width."""
+    axis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
+    axis.set_major_formatter(lambda value, _: numbers.quantity(value))
 
 
 def _largest(bars: Sequence[Bar]) -> tuple[list[Bar], str]:

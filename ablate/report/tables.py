@@ -260,9 +260,12 @@ def _arm_row(arm: ArmFindings, makers: Sequence[Maker]) -> Row:
 
 
 def counts(arm: ArmFindings) -> str:
-    """`5`, `4/5, div. (1)`: completed of planned, and what became of the others."""
+    """`5`, `4/5, div. (1)`: completed of planned, and what became of the others.
+
+    Of an arm without any, the outcome's column says what became of them: `0/5`.
+    """
     text = str(arm.completed) if arm.completed == arm.planned else f"{arm.completed}/{arm.planned}"
-    return ", ".join([text, *failures(arm)])
+    return ", ".join([text, *failures(arm)]) if arm.completed else text
 
 
 COUNTS = Maker(Column("n", "n", numeric=False), lambda arm: Cell(counts(arm), float(arm.completed)))
@@ -403,7 +406,8 @@ def caption(found: Findings, preset: str = "full") -> str:
     n = f"n = {size}" if set(done) == {found.blocks} else f"n ≤ {size} (column n)"
     margin = f"margin ±{found.outcome.margin:g}{unit}" if found.outcome.margin else "no margin declared"
     against = "the arm before it" if found.design == "cumulative" else "the baseline"
-    hardware = "; ".join(found.provenance.hardware) or "not recorded"
+    known = [name for name in found.provenance.hardware if name != NOT_RECORDED]
+    hardware = "; ".join(known) or NOT_RECORDED
     better = "higher" if found.outcome.higher_is_better else "lower"
     tested = "Verdicts" if preset in ("cramming", "narang") else "adj. p"
     return (
