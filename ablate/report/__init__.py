@@ -9,6 +9,7 @@ from typing import Literal
 from ablate.analysis import Findings, analyze
 from ablate.analysis.evidence import read_evidence
 from ablate.records import load_records, read_study
+from ablate.report.beside import Drawing
 from ablate.report.terminal import render_terminal
 
 Format = Literal["latex", "markdown", "csv", "html"]
@@ -82,8 +83,9 @@ def render_checklist(root: Path, venue: str = "") -> tuple[str, list[dict[str, s
 
 def write_report(root: Path) -> Path:
     """Write every page, table and figure below `<root>/report/`; the path of `report.html`."""
-    from ablate.report.pages import write_pages
-
     study, (records, damage) = read_study(root), load_records(root)
-    evidence = read_evidence(root, records)
-    return write_pages(root, analyze(study, records, damage, evidence), evidence)
+    with Drawing() as paper:
+        from ablate.report.pages import write_pages
+
+        evidence = read_evidence(root, records)
+        return write_pages(root, analyze(study, records, damage, evidence), evidence, paper)

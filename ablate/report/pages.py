@@ -27,12 +27,12 @@ from ablate.report import (
     formats,
     negative,
     numbers,
-    paper,
     series,
     small,
     strips,
     tables,
 )
+from ablate.report.beside import Drawing
 from ablate.report.latex import latex
 
 EXTENSIONS = {"latex": "tex", "markdown": "md", "csv": "csv", "html": "html"}
@@ -44,11 +44,15 @@ IN_PAGE = (
 )  # figures that the page draws with plotly; the others are tables there
 
 
-def write_pages(root: Path, found: Findings, evidence: Evidence) -> Path:
-    """Everything below `<root>/report/`; the path of `report.html`. Findings rest on the evidence."""
+def write_pages(root: Path, found: Findings, evidence: Evidence, paper: Drawing) -> Path:
+    """Everything below `<root>/report/`; the path of `report.html`. Findings rest on the evidence.
+
+    The figures for papers are whole when `paper` ends.
+    """
     folder = StudyPaths(root).report
     read = series.curves(found, evidence.curves)
     shown = (series.forest(found), series.heat(found), read, series.speeds(found))
+    paper.draw(folder / "figures", found, shown)
     drawn = _figures(found, *shown)
     context = _context(found, list(drawn))
     facts = {"schema": 1, **found.to_dict()}
@@ -62,8 +66,6 @@ def write_pages(root: Path, found: Findings, evidence: Evidence) -> Path:
     for name, rows in _behind(found, *shown).items():
         if name in drawn:
             write_text(folder / "figures" / f"{name}.csv", behind.csv_text(rows))
-    for name, content in paper.render(paper.drawings(found, *shown)):
-        write_bytes(folder / "figures" / name, content)
     _write_pictures(folder / "figures", found, context["negatives"])
     write_text(folder / "report.md", _render("report.md.j2", context))
     write_text(folder / "negative-results.md", _render("negative-results.md.j2", context))
