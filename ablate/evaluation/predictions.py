@@ -2,7 +2,8 @@
 
 Columns: seed, index (row of the split), label, prediction, and score_0 … (class logits; a regression: the
 value). The file's metadata hold a fingerprint of everything that predictions depend on: weights, data,
-settings. A file with another one is not believed.
+settings. A file with another one is not believed. They also say of how many seeds the file has every row, in
+order, so that reports need not read the columns of order.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pandas as pd
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 
+from ablate.records.paths import SEEDS_IN_ORDER
 from ablate.records.store import write_bytes
 
 _KEY = b"ablate.fingerprint"
@@ -54,8 +56,16 @@ def add(path: Path, fingerprint: str, own: pd.DataFrame) -> None:
     kept = read(path, fingerprint)
     seed = own["seed"].iloc[0]
     whole = own if kept is None else pd.concat([kept[kept["seed"] != seed], own])
-    table = arrow.Table.from_pandas(whole.sort_values(["seed", "index"]), preserve_index=False)
-    table = table.replace_schema_metadata({_KEY: fingerprint.encode()})
+    whole = whole.sort_values(["seed", "index"])
+    table = arrow.Table.from_pandas(whole, preserve_index=False)
+    ordered = {SEEDS_IN_ORDER: str(whole["seed"].nunique()).encode()} if _whole(whole) else {}
+    table = table.replace_schema_metadata({_KEY: fingerprint.encode(), **ordered})
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd")
     write_bytes(path, buffer.getvalue())
+
+
+def _whole(rows: pd.DataFrame) -> bool:
+    """Whether every seed has the same rows of the split."""
+    indices = [own["index"].to_numpy() for _, own in rows.groupby("seed")]
+    return all(np.array_equal(other, indices[0]) for other in indices)

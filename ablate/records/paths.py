@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# Key in the metadata of a file of predictions: the number of its fine-tuning seeds, when its rows come by
+# seed and then by row of the split, the same rows for every seed.
+SEEDS_IN_ORDER = b"ablate.seeds_in_order"
+
 
 @dataclass(frozen=True)
 class TrialPaths:
