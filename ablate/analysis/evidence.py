@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ablate.records import Record, StudyPaths
-from ablate.records.paths import SEEDS_IN_ORDER
+from ablate.records.paths import LABELS, SEEDS_IN_ORDER
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,30 @@ def read_evidence(root: Path, records: Iterable[Record]) -> Evidence:
     records = list(records)
     predictions: dict[str, dict[str, Predictions]] = {}
     curves, problems = read_curves(root, ((r.trial, r.arm, r.block) for r in records))
-    wanted = [
-        (record.trial, metric, StudyPaths(root).trial(record.trial).predictions / f"{task}.parquet", score)
-        for record in records
-        if record.state == "complete"
-        for metric, task, score in scored(record)
-    ]
-    with ThreadPoolExecutor(max_workers=4) as pool:  # reading and unpacking release the interpreter
-        read = pool.map(lambda item: _tried(item[2], item[3]), wanted)
-        for (trial, metric, path, _), own in zip(wanted, read, strict=True):
+    labels: Labels = {}
+    # One after another: threads read 3,200 files in 1.4 instead of 1.7 s, but for 2.2 instead of 1.3 s of
+    # CPU time, and figures are drawn beside.
+    for record in (r for r in records if r.state == "complete"):
+        folder = StudyPaths(root).trial(record.trial).predictions
+        for metric, task, score in scored(record):
+            path = folder / f"{task}.parquet"
+            own = _tried(path, score, labels)
             if isinstance(own, Predictions):
-                predictions.setdefault(trial, {})[metric] = own
+                predictions.setdefault(record.trial, {})[metric] = own
             elif own is not None:
                 problems.append(f"{path} cannot be read: {own}")
     return Evidence(predictions, curves, tuple(problems))
 
 
-def _tried(path: Path, score: str) -> Predictions | Exception | None:
+Labels = dict[bytes, np.ndarray]  # by the digest that files tell of them: all trials are scored on the same
+
+
+def _tried(path: Path, score: str, labels: Labels) -> Predictions | Exception | None:
     """What a file holds, or why it cannot be read; None without a file."""
     if not path.exists():
         return None
     try:
-        return _predictions(path, score)
+        return _predictions(path, score, labels)
     except _unreadable() as error:
         return error
 
@@ -125,24 +126,34 @@ def _curve(path: Path) -> Curve:
     return Curve(*(read[name].astype(float)[usable] for name in ("seconds", "tokens", "loss")))
 
 
-def _predictions(path: Path, score: str) -> Predictions:
+def _predictions(path: Path, score: str, known: Labels) -> Predictions:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        seeds = int((file.metadata.metadata or {}).get(SEEDS_IN_ORDER, 0))
-        if seeds:
-            labels, predictions = _read(file, ("label", "prediction")).values()
-        else:
-            seeds, labels, predictions = _ordered(
-                *_read(file, ("seed", "index", "label", "prediction")).values()
-            )
-    items, rest = divmod(len(labels), seeds) if seeds else (0, 1)
-    if rest:
-        raise ValueError("its fine-tuning seeds have different numbers of rows")
-    labels = labels.reshape(seeds, items)
-    if not (labels == labels[0]).all():
+        told = file.metadata.metadata or {}
+        seeds, digest = int(told.get(SEEDS_IN_ORDER, 0)), told.get(LABELS)
+        if seeds and digest in known:
+            labels = known[digest]
+            (predictions,) = _read(file, ("prediction",)).values()
+            return Predictions(score, _by_seed(_small(predictions), seeds, len(labels)), labels)
+        columns = ("label", "prediction") if seeds else ("seed", "index", "label", "prediction")
+        read = list(_read(file, columns).values())
+    if not seeds:
+        seeds, *read = _ordered(*read)
+    items = len(read[0]) // seeds if seeds else 0
+    by_seed, predictions = (_by_seed(values, seeds, items) for values in read)
+    if not (by_seed == by_seed[0]).all():
         raise ValueError("its fine-tuning seeds have different labels")
-    return Predictions(score, _small(predictions).reshape(seeds, items), _small(labels[0]))
+    labels = _small(by_seed[0])
+    if digest:
+        labels = known.setdefault(digest, labels)
+    return Predictions(score, _small(predictions), labels)
+
+
+def _by_seed(values: np.ndarray, seeds: int, items: int) -> np.ndarray:
+    if not items or len(values) != seeds * items:
+        raise ValueError("its fine-tuning seeds have different numbers of rows")
+    return values.reshape(seeds, items)
 
 
 def _ordered(
@@ -157,7 +168,7 @@ def _ordered(
 
 def _small(values: np.ndarray) -> np.ndarray:
     """Classes in one byte each: a thousand trials on all of GLUE are 2 GB in eight."""
-    if values.dtype.kind != "i" or not len(values) or values.min() < -128 or values.max() > 127:
+    if values.dtype.kind != "i" or values.dtype.itemsize == 1 or values.min() < -128 or values.max() > 127:
         return values
     return values.astype(np.int8)
 

@@ -60,7 +60,7 @@ class TaskEffect:
 
     metric: str  # family/name
     score: str  # accuracy, mcc, f1, …
-    method: Literal["seed x item", "multi-bootstrap", "none"]
+    method: Literal["seed x item", "seed x item, linearised", "multi-bootstrap", "none"]
     seeds: int  # blocks with predictions of both arms
     items: int
     finetuning_seeds: int  # averaged within each block

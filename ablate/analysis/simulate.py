@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.analysis import power
-from ablate.analysis.items import crossed, draw, item_draws, multi_bootstrap
+from ablate.analysis.items import crossed, draw, item_draws, multi_bootstrap, parts
 from ablate.analysis.multiplicity import benjamini_hochberg, holm
 from ablate.analysis.paired import effect, equivalence
 from ablate.analysis.sequential import StoppingRule, decide
@@ -122,6 +122,19 @@ def bootstrap_coverage(n: int, score: str, spread: float, studies: int, rng: np.
 
     setting = f"{score}, {n} seeds, noise {spread:g}"
     return Row("coverage", "multi-bootstrap", setting, _rate(studies, inside), 0.95, studies)
+
+
+def linearised_coverage(n: int, score: str, spread: float, studies: int, rng: np.random.Generator) -> Row:
+    """The same studies, the score as the mean of its parts: of as few examples it is least like one."""
+
+    def inside() -> bool:
+        arm, reference, labels = _runs(n, spread, rng)
+        one, other = (parts(score, side, labels) for side in (arm, reference))
+        t = crossed("m/x", one.items - other.items, score=score)
+        return t.low is not None and t.high is not None and t.low <= 0 <= t.high
+
+    setting = f"{score}, {n} seeds, noise {spread:g}"
+    return Row("coverage", "seed × item, linearised", setting, _rate(studies, inside), 0.95, studies)
 
 
 def repeated_coverage(studies: int, rng: np.random.Generator) -> Row:
@@ -307,6 +320,10 @@ def rows(studies: int = 2000, seed: int = 0) -> Iterator[Row]:
         for score in ("mcc", "f1"):
             for spread in (0.3, 0.1):
                 yield bootstrap_coverage(n, score, spread, max(1000, studies // 2), rng)
+    for n in (3, 5):
+        for score in ("mcc", "f1"):
+            for spread in (0.3, 0.1):
+                yield linearised_coverage(n, score, spread, studies, rng)
 
 
 def markdown(found: Iterator[Row]) -> Iterator[str]:

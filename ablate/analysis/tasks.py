@@ -10,7 +10,17 @@ import numpy as np
 
 from ablate.analysis.evidence import Evidence, Predictions, sharing
 from ablate.analysis.findings import Nested, TaskEffect
-from ablate.analysis.items import DRAWS, Drawn, Right, crossed, draw, item_draws, multi_bootstrap, right
+from ablate.analysis.items import (
+    DRAWS,
+    MANY,
+    Drawn,
+    Parts,
+    crossed,
+    draw,
+    item_draws,
+    multi_bootstrap,
+    parts,
+)
 from ablate.analysis.nested import nested
 from ablate.analysis.observed import Observed
 from ablate.analysis.scores import SCORES
@@ -40,7 +50,7 @@ class Scored:
     def __init__(self, tasks: Tasks, *, seed: int = 0) -> None:
         self.tasks, self.seed = tasks, seed
         self._draws = functools.cache(self._draw_all)
-        self._right = functools.lru_cache(maxsize=64)(self._score_right)  # the reference's, above all
+        self._parts = functools.lru_cache(maxsize=64)(self._parts_of)  # the reference's, above all
         self._weights = functools.lru_cache(maxsize=8)(self._draw_items)  # 1,000 examples: 4 MB and 40 ms
 
     def effects(
@@ -58,7 +68,8 @@ class Scored:
             if isinstance(shared, str):
                 effects[metric] = TaskEffect(metric, score, "none", 0, 0, 0, level=1 - alpha, note=shared)
                 continue
-            one = self._right if score == "accuracy" else self._drawn
+            many = len(next(iter(own.values())).labels) >= MANY
+            one = self._parts if score == "accuracy" or many else self._drawn
             a, b = (one(side, metric, *shared) for side in (arm, reference))
             effects[metric] = _effect(metric, score, a, b, np.random.default_rng(self.seed), alpha)
             found = nested(metric, a.each - b.each)
@@ -66,10 +77,10 @@ class Scored:
                 components[metric] = found
         return effects, components
 
-    def _score_right(self, arm: str, metric: str, blocks: tuple[int, ...], repeats: int) -> Right:
+    def _parts_of(self, arm: str, metric: str, blocks: tuple[int, ...], repeats: int) -> Parts:
         own = self.tasks[arm][metric]
         predictions = np.stack([own[block].predictions[:repeats] for block in blocks])
-        return right(predictions, own[blocks[0]].labels)
+        return parts(own[blocks[0]].score, predictions, own[blocks[0]].labels)
 
     def _drawn(self, arm: str, metric: str, blocks: tuple[int, ...], repeats: int) -> Drawn:
         trials = [self._draws(metric)[arm, block] for block in blocks]
@@ -136,14 +147,16 @@ def _runs(sizes: list[int], most: int) -> list[slice]:
 def _effect(
     metric: str,
     score: str,
-    arm: Right | Drawn,
-    reference: Right | Drawn,
+    arm: Parts | Drawn,
+    reference: Parts | Drawn,
     rng: np.random.Generator,
     alpha: float,
 ) -> TaskEffect:
-    if isinstance(arm, Right) and isinstance(reference, Right):
-        differences = 100.0 * (arm.right - reference.right)
-        return crossed(metric, differences, alpha=alpha, finetuning_seeds=arm.each.shape[1])
+    if isinstance(arm, Parts) and isinstance(reference, Parts):
+        repeats = arm.each.shape[1]
+        return crossed(
+            metric, arm.items - reference.items, score=score, alpha=alpha, finetuning_seeds=repeats
+        )
     assert isinstance(arm, Drawn)
     assert isinstance(reference, Drawn)
     return multi_bootstrap(metric, score, arm, reference, rng=rng, alpha=alpha)

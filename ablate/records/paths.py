@@ -8,6 +8,7 @@ from pathlib import Path
 # Key in the metadata of a file of predictions: the number of its fine-tuning seeds, when its rows come by
 # seed and then by row of the split, the same rows for every seed.
 SEEDS_IN_ORDER = b"ablate.seeds_in_order"
+LABELS = b"ablate.labels"  # beside it: a digest of their labels, which every trial of a study shares
 
 
 @dataclass(frozen=True)

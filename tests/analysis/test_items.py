@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.anova import anova_lm
 
-from ablate.analysis.items import crossed, draw, item_draws, mean_squares, multi_bootstrap
+from ablate.analysis.items import crossed, draw, item_draws, mean_squares, multi_bootstrap, parts
 from ablate.analysis.nested import nested
 from ablate.analysis.scores import SCORES
 from ablate.evaluation.metrics import score
@@ -37,9 +37,29 @@ def test_counts_weigh_as_copies_do():
         assert SCORES[name].weighted(predictions, labels, counts)[0, 0, 0] == pytest.approx(copied)
 
 
+@pytest.mark.parametrize("name", list(SCORES))
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_slopes_are_what_a_little_more_of_an_example_does(name, seed):
+    rng = np.random.default_rng(seed)
+    if name in ("pearson", "spearman"):
+        labels = rng.normal(size=40)
+        predictions = labels + rng.normal(size=(2, 3, 40))
+    else:
+        classes = 2 if name == "f1" else 3
+        labels, others = rng.integers(0, classes, 40), rng.integers(0, classes, (2, 3, 40))
+        predictions = np.where(rng.random((2, 3, 40)) < 0.6, labels, others)
+    more = np.eye(40) * 40
+    up, down = (SCORES[name].weighted(predictions, labels, 1 - h + h * more) for h in (1e-5, -1e-5))
+    slopes = SCORES[name].slopes(predictions, labels)
+    assert slopes == pytest.approx(np.moveaxis((up - down) / 2e-5, 0, -1), rel=1e-3, abs=1e-2)
+    assert slopes.mean(axis=-1) == pytest.approx(0, abs=1e-6)
+
+
 def test_a_constant_prediction_scores_zero_correlation():
     for name in ("mcc", "pearson", "spearman"):
         assert SCORES[name].all(np.ones((1, 1, 9)), np.arange(9.0) % 2)[0, 0] == 0
+        assert SCORES[name].slopes(np.ones((1, 1, 9)), np.arange(9.0) % 2) == pytest.approx(0, abs=0.01)
 
 
 def test_mean_squares_agree_with_statsmodels():
@@ -88,6 +108,27 @@ def test_the_multi_bootstrap_of_an_item_mean_agrees_with_the_closed_form():
     drawn = multi_bootstrap("m/x", "accuracy", *(draw("accuracy", a, labels, weights) for a in arms), rng=rng)
     assert drawn.estimate == pytest.approx(exact.estimate)
     assert drawn.high - drawn.low == pytest.approx(exact.high - exact.low, rel=0.1)
+
+
+@pytest.mark.parametrize("score", ["f1", "macro-f1", "mcc", "spearman"])
+def test_of_many_examples_a_linearised_score_has_the_multi_bootstraps_interval(score):
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 2, 10_000)
+    ease, arms = rng.normal(0.8, 1, 10_000), []
+    for shift in (0.05, 0.0):
+        own = rng.normal(0, 0.01, (4, 1, 1)) + rng.normal(0, 0.3, 10_000)  # examples matter as seeds do
+        right = ease + shift + own + rng.normal(0, 1, (4, 2, 10_000))
+        arms.append(np.where(right > 0, labels, 1 - labels) if score != "spearman" else labels + right)
+    one, other = (parts(score, arm, labels) for arm in arms)
+    found = crossed("m/x", one.items - other.items, score=score)
+    weights = item_draws(10_000, 1000, rng)
+    drawn = multi_bootstrap("m/x", score, *(draw(score, arm, labels, weights) for arm in arms), rng=rng)
+    assert found.method == "seed x item, linearised"
+    assert found.estimate == pytest.approx(drawn.estimate)
+    assert found.high - found.low == pytest.approx(
+        drawn.high - drawn.low, rel=0.06
+    )  # 1,000 draws know it to 5 %
+    assert found.sd_item == pytest.approx(drawn.sd_item, rel=0.15)
 
 
 def test_fine_tuning_seeds_are_components_not_observations():

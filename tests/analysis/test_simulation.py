@@ -31,6 +31,12 @@ def test_the_multi_bootstrap_covers_within_two_points_of_nominal(score, spread):
     holds(simulated.bootstrap_coverage(5, score, spread, STUDIES, np.random.default_rng(0)))
 
 
+@pytest.mark.parametrize("score", ["mcc", "f1"])
+@pytest.mark.parametrize("spread", [0.3, 0.1])
+def test_a_linearised_score_covers_within_two_points_of_nominal(score, spread):
+    holds(simulated.linearised_coverage(5, score, spread, STUDIES, np.random.default_rng(0)))
+
+
 def test_holm_keeps_the_family_wise_error():
     holds(simulated.holm_error(5, 10, STUDIES, np.random.default_rng(7)))
 
