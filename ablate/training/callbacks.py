@@ -43,6 +43,31 @@ class _AroundMicroBatches(Callback):
         raise NotImplementedError
 
 
+class Together(Callback):
+    """Several callbacks as one, in their order: Lightning asks each of them for each of its dozen hooks."""
+
+    def __init__(self, *parts: Callback) -> None:
+        self.parts = parts
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        for part in self.parts:
+            part.on_train_start(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        for part in self.parts:
+            part.on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        for part in self.parts:
+            part.on_train_end(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        for part in self.parts:
+            part.on_exception(trainer, pl_module, exception)
+
+
 class Pace:
     """True at most every `seconds`."""
 

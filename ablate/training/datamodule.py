@@ -59,6 +59,13 @@ class PretrainingData(LightningDataModule):
             yield tensors(self.batches, start, self.micro)
             start += self.micro
 
+    def transfer_batch_to_device(
+        self, batch: MicroBatch, device: torch.device, dataloader_idx: int
+    ) -> MicroBatch:
+        """Three tensors; Lightning's own looks for more in everything that a batch could be."""
+        ids, positions, labels = (tensor.to(device, non_blocking=True) for tensor in batch)
+        return ids, positions, labels
+
 
 def tensors(batches: Batches, start: int, size: int) -> MicroBatch:
     """Batch `start` … `start + size` as tensors: ids [B, T], flat positions [N], labels [N], all int64."""

@@ -19,6 +19,7 @@ from ablate.training.callbacks import (
     Divergence,
     Heartbeat,
     Pace,
+    Together,
     quiet_lightning,
 )
 from ablate.training.datamodule import PretrainingData
@@ -87,7 +88,7 @@ def fit(
         recipe.train.schedule.warmup,
         Pace(_glance(run.device), ledger.now),
     )
-    callbacks: list[Callback] = [
+    callbacks = Together(
         Begin(run),
         BudgetStop(),
         judge,
@@ -99,7 +100,7 @@ def fit(
         ),
         Heartbeat(ledger, run.attempts, tell),
         Checkpoints(lambda: run.save(module), ledger, checkpoint_seconds, run.warn),
-    ]
+    )
     with quiet_lightning():
         _trainer(run.device, callbacks).fit(module, datamodule=data)
     return module, judge.reason
@@ -109,7 +110,7 @@ def _glance(device: torch.device) -> float:
     return 1.0 if device.type == "cuda" else 0.0
 
 
-def _trainer(device: torch.device, callbacks: list[Callback]) -> Trainer:
+def _trainer(device: torch.device, callbacks: Callback) -> Trainer:
     accelerator, devices = ("gpu", [device.index or 0]) if device.type == "cuda" else ("cpu", 1)
     return Trainer(
         accelerator=accelerator,
@@ -118,7 +119,7 @@ def _trainer(device: torch.device, callbacks: list[Callback]) -> Trainer:
         max_epochs=1,  # of an endless stream: the budget ends it
         limit_val_batches=0,
         use_distributed_sampler=False,
-        callbacks=callbacks,
+        callbacks=[callbacks],
         # A trial is one process; inside a cluster's job Lightning would take it for one of several.
         plugins=LightningEnvironment(),
     )

@@ -35,12 +35,21 @@ from ablate.training.objective import flops_per_token
 
 MicroBatch = tuple[Tensor, Tensor, Tensor]  # ids [B, T], flat positions [N], labels [N]
 
+# Attributes that change in every step, Lightning's own among them, and hold neither module nor parameter:
+# `nn.Module` searches every value for those, 3 µs each and fifty times a step.
+PLAIN = {
+    "_current_fx_name", "_done", "_first_norm", "_loss", "_planned", "cut", "grad_norm", "step_lr",
+    "step_progress", "step_sequences", "stepped",
+}  # fmt: skip
+
 
 class MaskedLanguageModel(LightningModule):
     """A recipe under pretraining.
 
     `ledger` holds budget and progress, `model` what to train. Without them the budget is the trainer's
-    `max_steps` and the model that of the recipe, so that the module works in a user's own Trainer too.
+    `max_steps` and the model that of the recipe, so that the module works in a user's own Trainer too: it
+    then goes through Lightning's optimizer and backward pass, which tell the trainer's plugins and callbacks
+    of every step. A trial's trainer has none that listen.
     """
 
     def __init__(
@@ -58,6 +67,8 @@ class MaskedLanguageModel(LightningModule):
         self.compute = self.precision.calls(self._objective[0])
         self.scaling = Scaling()
         self.ledger = ledger
+        self._tells = ledger is None  # Lightning of every backward pass and optimizer step
+        self._trained: list[torch.nn.Parameter] = []  # walking the modules takes longer than clipping
         self.losses: list[float] = []  # one per optimizer step, settled
         self.step_lr = self.step_progress = 0.0
         self.step_sequences = 0
@@ -76,6 +87,12 @@ class MaskedLanguageModel(LightningModule):
         self.noise = rule.build() if rule else None
         self._in_flight: deque[torch.cuda.Event] = deque()
         self._base_lrs: list[float] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in PLAIN:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     # --- the search space --------------------------------------------------------------------------------
 
@@ -107,8 +124,9 @@ class MaskedLanguageModel(LightningModule):
             self.ledger = Ledger(Budget("steps", self.trainer.max_steps), length=self.recipe.data.length)
             self.precision.prepare(self.model, self.device)
         self.scaling = self.precision.scaling(self.device.type)
+        self._trained = list(self.model.parameters())
         averaging = self.recipe.train.averaging
-        self.average = averaging.build(list(self.model.parameters())) if averaging else None
+        self.average = averaging.build(self._trained) if averaging else None
 
     def training_step(self, batch: MicroBatch, index: int) -> None:
         assert self.ledger is not None
@@ -123,7 +141,7 @@ class MaskedLanguageModel(LightningModule):
         self._loss = loss if self._loss is None else self._loss + loss
         self._done += 1
         if self.noise is not None and self._done == 1:
-            self._first_norm = self._planned * total_norm(self.model.parameters())
+            self._first_norm = self._planned * total_norm(self._trained)
         modifier = self.recipe.train.modifier
         if modifier is not None and modifier.second_pass:
             self._kept.append(batch)
@@ -150,12 +168,15 @@ class MaskedLanguageModel(LightningModule):
     def backward_through(self, loss: Tensor) -> None:
         """Add the loss's gradient; with its own graph where the optimizer takes second derivatives."""
         if not self.recipe.train.optimizer.second_order:
-            self.manual_backward(loss)
+            self._backward(loss)
             return
         with warnings.catch_warnings():
             # The cycle between a parameter and its gradient ends with every step's zero_grad.
             warnings.filterwarnings("ignore", "Using backward.. with create_graph=True")
-            self.manual_backward(loss, create_graph=True)
+            self._backward(loss, create_graph=True)
+
+    def _backward(self, loss: Tensor, **how: bool) -> None:
+        (self.manual_backward if self._tells else torch.Tensor.backward)(loss, **how)
 
     # --- one optimizer step ------------------------------------------------------------------------------
 
@@ -181,7 +202,7 @@ class MaskedLanguageModel(LightningModule):
         """Close the accumulation: mean gradient, clip by global norm, update."""
         assert self.ledger is not None
         assert self._loss is not None
-        parameters = list(self.model.parameters())
+        parameters = self._trained
         self.cut = self._planned - self._done
         modifier = self.recipe.train.modifier
         if modifier is not None and modifier.second_pass:
@@ -199,8 +220,8 @@ class MaskedLanguageModel(LightningModule):
             self.noise.update(small, large, micro, self._done * micro)
         if modifier is not None:
             modifier.before(self.raw_optimizer.param_groups)
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
+        optimizer = self.optimizers() if self._tells else self.raw_optimizer
+        assert isinstance(optimizer, LightningOptimizer | torch.optim.Optimizer)
         if self.scaling.accepts(self.grad_norm):
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -214,7 +235,7 @@ class MaskedLanguageModel(LightningModule):
 
     def _gradient_at_the_edge(self, modifier: ModifierConfig) -> None:
         """Put the gradient of the step's micro-batches at SAM's perturbed weights in the place of theirs."""
-        parameters = list(self.model.parameters())
+        parameters = self._trained
         moves = modifier.climb(parameters)
         for p in parameters:
             if p.grad is not None:
@@ -222,7 +243,7 @@ class MaskedLanguageModel(LightningModule):
         for batch in self._kept:
             with self.arithmetic():
                 loss = self.compute(*batch)
-            self.manual_backward(loss / len(self._kept))
+            self._backward(loss / len(self._kept))
         modifier.descend(parameters, moves)
         self._kept.clear()
 
