@@ -14,7 +14,7 @@ from ablate.analysis.multiplicity import benjamini_hochberg, holm
 from ablate.analysis.observed import Observed
 from ablate.analysis.paired import Effect, Equivalence, effect, equivalence
 from ablate.analysis.sequential import Progress, StoppingRule, decide
-from ablate.analysis.tasks import Scored, by_arm
+from ablate.analysis.tasks import task_findings
 from ablate.analysis.unpaired import as_effect, dunnett, unpaired
 from ablate.analysis.verdicts import reason, verdict
 from ablate.records import FrozenStudy
@@ -169,14 +169,12 @@ def _beside(
     sources: _Sources, pairs: Mapping[str, str], found: Mapping[str, Contrast]
 ) -> dict[str, Contrast]:
     """What predictions and curves say, and the unpaired tests where blocks are not shared."""
-    tasks = Scored(by_arm(sources.observed, sources.evidence))
+    tasks = task_findings(sources.study, sources.observed, pairs, sources.evidence)
     curves = by_block(sources.observed, sources.evidence)
     loose = {} if sources.study.paired else _unpaired(sources, pairs)
     done = {}
     for arm, c in found.items():
-        effects, components = (
-            tasks.effects(arm, pairs[arm], alpha=sources.alpha) if sources.study.paired else ({}, {})
-        )
+        effects, components = tasks.get(arm, ({}, {}))
         done[arm] = replace(
             c, tasks=effects, nested=components, unpaired=loose.get(arm),
             mechanism=_mechanism(sources, curves, arm, pairs[arm]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,21 +46,30 @@ def read_evidence(root: Path, records: Iterable[Record]) -> Evidence:
     guessed.
     """
     records = list(records)
-    predictions: dict[str, dict[str, Predictions]] = {}
     curves, problems = read_curves(root, ((r.trial, r.arm, r.block) for r in records))
+    predictions, unread = read_predictions(root, records)
+    return Evidence(predictions, curves, (*problems, *unread))
+
+
+def read_predictions(
+    root: Path, records: Iterable[Record], metrics: Container[str] | None = None
+) -> tuple[dict[str, dict[str, Predictions]], list[str]]:
+    """Predictions of the complete trials by trial and metric, of some metrics or all; what was not read."""
+    predictions: dict[str, dict[str, Predictions]] = {}
+    problems: list[str] = []
     labels: Labels = {}
-    # One after another: threads read 3,200 files in 1.4 instead of 1.7 s, but for 2.2 instead of 1.3 s of
-    # CPU time, and figures are drawn beside.
     for record in (r for r in records if r.state == "complete"):
         folder = StudyPaths(root).trial(record.trial).predictions
         for metric, task, score in scored(record):
+            if metrics is not None and metric not in metrics:
+                continue
             path = folder / f"{task}.parquet"
             own = _tried(path, score, labels)
             if isinstance(own, Predictions):
                 predictions.setdefault(record.trial, {})[metric] = own
             elif own is not None:
                 problems.append(f"{path} cannot be read: {own}")
-    return Evidence(predictions, curves, tuple(problems))
+    return predictions, problems
 
 
 Labels = dict[bytes, np.ndarray]  # by the digest that files tell of them: all trials are scored on the same

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
+from ablate.analysis.compared import compared
 from ablate.analysis.evidence import Evidence, Predictions, sharing
-from ablate.analysis.findings import Nested, TaskEffect
+from ablate.analysis.findings import Findings, Nested, TaskEffect
 from ablate.analysis.items import (
     DRAWS,
     MANY,
@@ -22,8 +24,9 @@ from ablate.analysis.items import (
     parts,
 )
 from ablate.analysis.nested import nested
-from ablate.analysis.observed import Observed
+from ablate.analysis.observed import Observed, observe
 from ablate.analysis.scores import SCORES
+from ablate.records import FrozenStudy, Record
 
 Tasks = Mapping[str, Mapping[str, Mapping[int, Predictions]]]  # arm → metric → block
 
@@ -35,6 +38,44 @@ def by_arm(observed: Observed, evidence: Evidence) -> Tasks:
         for metric, own in evidence.predictions.get(record.trial, {}).items():
             found.setdefault(record.arm, {}).setdefault(metric, {})[record.block] = own
     return found
+
+
+TaskFindings = Mapping[str, tuple[dict[str, TaskEffect], dict[str, Nested]]]  # by arm
+
+
+def task_findings(
+    study: FrozenStudy, observed: Observed, pairs: Mapping[str, str], evidence: Evidence
+) -> TaskFindings:
+    """Every arm against its reference in `pairs`, on every task that both have predictions of. Without shared
+    blocks there is nothing to pair.
+    """
+    if not study.paired:
+        return {}
+    tasks = Scored(by_arm(observed, evidence))
+    return {arm: tasks.effects(arm, other, alpha=study.alpha) for arm, other in pairs.items()}
+
+
+def score(study: FrozenStudy, records: Sequence[Record], evidence: Evidence) -> TaskFindings:
+    """What `analyze` finds on tasks alone: of the predictions of one task, its part of it."""
+    from ablate.analysis.contrasts import references
+
+    study, kept = compared(study, records)
+    return task_findings(study, observe(study, kept), references(study), evidence)
+
+
+def with_tasks(found: Findings, scored: Iterable[TaskFindings]) -> Findings:
+    """Findings that were made without predictions, and what `score` made of those, task by task."""
+    scored = list(scored)
+    arms = []
+    for arm in found.arms:
+        contrast = arm.contrast
+        if contrast is not None:
+            parts = [part[arm.name] for part in scored if arm.name in part]
+            effects = {m: e for of_arm, _ in parts for m, e in of_arm.items()}
+            components = {m: n for _, of_arm in parts for m, n in of_arm.items()}
+            contrast = replace(contrast, tasks=effects, nested=components)
+        arms.append(replace(arm, contrast=contrast))
+    return replace(found, arms=tuple(arms))
 
 
 Trial = tuple[str, int]  # arm, block

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from ablate.records.paths import StudyPaths
 from ablate.records.schema import SCHEMA, Record
@@ -35,7 +34,7 @@ class RecordError(ValueError):
 def write_json(path: Path, value: Mapping[str, Any] | BaseModel) -> None:
     """Write atomically and durably: a reader sees the old file or the new one, also after a power cut."""
     plain = value.model_dump(by_alias=True) if isinstance(value, BaseModel) else dict(value)
-    write_bytes(path, json.dumps(finite(plain), indent=1, ensure_ascii=False).encode() + b"\n")
+    write_bytes(path, to_json(finite(plain), indent=1) + b"\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

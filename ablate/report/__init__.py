@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from ablate.analysis import Findings, analyze
-from ablate.analysis.evidence import read_evidence
+from ablate.analysis.evidence import Evidence, read_curves
+from ablate.analysis.tasks import with_tasks
 from ablate.records import load_records, read_study
-from ablate.report.beside import Drawing
 from ablate.report.terminal import render_terminal
 
 Format = Literal["latex", "markdown", "csv", "html"]
@@ -83,9 +84,16 @@ def render_checklist(root: Path, venue: str = "") -> tuple[str, list[dict[str, s
 
 def write_report(root: Path) -> Path:
     """Write every page, table and figure below `<root>/report/`; the path of `report.html`."""
-    study, (records, damage) = read_study(root), load_records(root)
-    with Drawing() as paper:
-        from ablate.report.pages import write_pages
+    from ablate.report.beside import Hands
+    from ablate.report.pages import write_pages
 
-        evidence = read_evidence(root, records)
-        return write_pages(root, analyze(study, records, damage, evidence), evidence, paper)
+    with Hands() as hands:
+        study, (records, damage) = read_study(root), load_records(root)
+        scoring = hands.score(root, records)
+        curves, problems = read_curves(root, ((r.trial, r.arm, r.block) for r in records))
+        found = analyze(study, records, damage, Evidence(curves=curves, problems=tuple(problems)))
+        scored = [part.result() for part in scoring]
+        found = with_tasks(found, (tasks for tasks, _ in scored))
+        unread = [problem for _, problems in scored for problem in problems]
+        found = replace(found, warnings=(*found.warnings, *unread))
+        return write_pages(root, found, curves, hands)

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ablate.analysis import metrics as names
-from ablate.analysis.evidence import Evidence
+from ablate.analysis.evidence import Curve
 from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Findings, Mechanism
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths, write_json
@@ -32,7 +32,7 @@ from ablate.report import (
     strips,
     tables,
 )
-from ablate.report.beside import Drawing
+from ablate.report.beside import Hands
 from ablate.report.latex import latex
 
 EXTENSIONS = {"latex": "tex", "markdown": "md", "csv": "csv", "html": "html"}
@@ -44,15 +44,15 @@ IN_PAGE = (
 )  # figures that the page draws with plotly; the others are tables there
 
 
-def write_pages(root: Path, found: Findings, evidence: Evidence, paper: Drawing) -> Path:
-    """Everything below `<root>/report/`; the path of `report.html`. Findings rest on the evidence.
+def write_pages(root: Path, found: Findings, curves: Mapping[str, Curve], hands: Hands) -> Path:
+    """Everything below `<root>/report/`; the path of `report.html`. `curves` by trial.
 
-    The figures for papers are whole when `paper` ends.
+    The figures for papers are whole when `hands` end.
     """
     folder = StudyPaths(root).report
-    read = series.curves(found, evidence.curves)
+    read = series.curves(found, curves)
     shown = (series.forest(found), series.heat(found), read, series.speeds(found))
-    paper.draw(folder / "figures", found, shown)
+    hands.draw(folder / "figures", found, shown)
     drawn = _figures(found, *shown)
     context = _context(found, list(drawn))
     facts = {"schema": 1, **found.to_dict()}

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from pydantic_core import PydanticSerializationError
 
 from ablate.records import SCHEMA, Record, StudyPaths, load_records, read_json, read_study, write_json
 from ablate.records.store import RecordError, read_record
@@ -29,7 +30,7 @@ def test_a_record_survives_the_disk_non_finite_numbers_included(tmp_path):
 def test_nothing_but_the_file_remains_and_a_failed_write_keeps_the_old_one(tmp_path):
     path = tmp_path / "record.json"
     write_json(path, {"a": 1})
-    with pytest.raises(TypeError):
+    with pytest.raises(PydanticSerializationError, match="unknown type"):
         write_json(path, {"a": object()})
     assert read_json(path) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]

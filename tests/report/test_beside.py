@@ -1,18 +1,21 @@
-"""Figures for papers come from processes of their own, which fail aloud and never outlive their report."""
+"""Predictions are scored and figures drawn by processes of their own, as one process would; they fail aloud."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 
 from ablate.analysis import analyze
+from ablate.analysis.evidence import read_evidence
 from ablate.analysis.findings import Findings
-from ablate.report import series
-from ablate.report.beside import Drawing
+from ablate.analysis.tasks import with_tasks
+from ablate.records import load_records, read_study
+from ablate.report import paper, series
+from ablate.report.beside import FIGURES, Hands
 
 from ..analysis import synthetic
+from . import large
 
 
 @pytest.fixture(scope="module")
@@ -26,32 +29,47 @@ def shown(found: Findings) -> tuple[object, ...]:
 
 
 def test_every_figure_is_drawn_when_it_ends(found: Findings, tmp_path: Path) -> None:
-    with Drawing() as drawing:
-        drawing.draw(tmp_path, found, shown(found))
-    names = {f"{name}.{format}" for name in ("forest", "tasks", "speed") for format in ("pdf", "svg", "png")}
+    with Hands() as hands:
+        hands.draw(tmp_path, found, shown(found))
+    drawn = paper.drawings(found, *shown(found))
+    assert set(drawn) == {"forest", "tasks", "speed"} <= set(FIGURES)
+    names = {f"{name}.{format}" for name in drawn for format in ("pdf", "svg", "png")}
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_what_cannot_be_drawn_is_an_error_with_its_words(found: Findings, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"ended with code 1: (.|\n)*AttributeError"), Drawing() as drawing:
-        drawing.draw(tmp_path, found, ([object()], None, [], []))
+    with pytest.raises(AttributeError, match="'object' object has no attribute"), Hands() as hands:
+        hands.draw(tmp_path, found, ([object()], None, [], []))
 
 
-def test_a_report_that_fails_ends_the_drawing_and_is_told_itself(found: Findings, tmp_path: Path) -> None:
-    drawing = Drawing()
+def test_a_report_that_fails_draws_no_more_and_is_told_itself(found: Findings, tmp_path: Path) -> None:
+    hands = Hands()
 
     def report() -> None:
-        with drawing:
-            drawing.draw(tmp_path, found, shown(found))
+        with hands:
+            hands.draw(tmp_path, found, shown(found))
             raise ValueError("no page")
 
     with pytest.raises(ValueError, match="no page"):
         report()
-    assert [hand.returncode for hand in drawing._hands] == [-signal.SIGKILL] * 2
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(RuntimeError, match="shutdown"):
+        hands.draw(tmp_path, found, shown(found))
 
 
-def test_nothing_to_draw_ends_at_once() -> None:
-    with Drawing() as drawing:
-        pass
-    assert [hand.returncode for hand in drawing._hands] == [0, 0]
+def test_tasks_scored_one_by_one_are_those_of_the_whole(tmp_path: Path) -> None:
+    root = large.write(tmp_path / "study", arms=3, blocks=3)
+    torn = next((root / "trials").glob("*/predictions/mrpc.parquet"))
+    torn.write_bytes(torn.read_bytes()[:100])
+    frozen, (records, damage) = read_study(root), load_records(root)
+    evidence = read_evidence(root, records)
+    whole = analyze(frozen, records, damage, evidence)
+    with Hands() as hands:
+        parts = [part.result() for part in hands.score(root, records)]
+    found = with_tasks(analyze(frozen, records, damage), (tasks for tasks, _ in parts))
+    assert {m for c in whole.contrasts.values() for m in c.tasks} == {f"glue/{task}" for task in large.TASKS}
+    for arm, contrast in whole.contrasts.items():
+        assert found.contrasts[arm].tasks == contrast.tasks
+        assert found.contrasts[arm].nested == contrast.nested
+    unread = [problem for _, problems in parts for problem in problems]
+    assert unread == list(evidence.problems)
+    assert "mrpc.parquet cannot be read" in unread[0]

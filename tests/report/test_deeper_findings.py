@@ -26,7 +26,7 @@ from ablate.analysis.findings import (
 )  # fmt: skip
 from ablate.analysis.paired import effect
 from ablate.report import figures
-from ablate.report.beside import Drawing
+from ablate.report.beside import Hands
 from ablate.report.pages import write_pages
 
 from ..analysis import synthetic
@@ -106,8 +106,8 @@ def page(found, tmp_path_factory):
     frozen = synthetic.study()
     records = synthetic.records(frozen)
     synthetic.write(root, frozen, records)
-    with Drawing() as paper:
-        return write_pages(root, found, read_evidence(root, records), paper)
+    with Hands() as hands:
+        return write_pages(root, found, read_evidence(root, records).curves, hands)
 
 
 @pytest.mark.parametrize(
