@@ -502,7 +502,7 @@ def bench_plumbing(
     recipe: Annotated[str, typer.Option(help="whose step it is a share of")] = "crammed-small",
     precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
-    steps: Annotated[int, typer.Option(min=100, help="per round")] = 500,
+    steps: Annotated[int, typer.Option(min=100, help="per round")] = 2000,
     form: Format = Shape.text,
 ) -> None:
     """What Lightning, callbacks and logging add to a step, against a loop written by hand."""

@@ -198,7 +198,7 @@ class Heartbeat(_AroundMicroBatches):
         self.tell(Progress("pretrain", pl_module.ledger.progress, spent=pl_module.ledger.spent))
 
     def after(self, trainer: Trainer, module: MaskedLanguageModel, ledger: Ledger) -> None:
-        if self.pace.due() or ledger.exhausted:
+        if self.pace.due() or trainer.should_stop:
             self.beat(module, ledger)
 
     def beat(self, module: MaskedLanguageModel, ledger: Ledger) -> None:
