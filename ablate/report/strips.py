@@ -95,17 +95,24 @@ def beyond(bar: Bar, on: Axis) -> str:
 
 def scale(on: Axis) -> str:
     """The numbers above the strips, for both views."""
-    views = [("all", ticks(on.low, on.high))]
+    views = [("all", on.low, on.high)]
     if on.near:
-        views.append(("close", ticks(-on.near, on.near)))
-    groups = "".join(f'<g class="ticks-{name}">{"".join(_tick(t, on) for t in at)}</g>' for name, at in views)
-    return f'<svg aria-hidden="true">{groups}</svg>'
+        views.append(("close", -on.near, on.near))
+    groups = [
+        f'<g class="ticks-{name}">{"".join(_tick(value, low, high, on) for value in ticks(low, high))}</g>'
+        for name, low, high in views
+    ]
+    return f'<svg aria-hidden="true">{"".join(groups)}</svg>'
 
 
-def _tick(value: float, on: Axis) -> str:
-    x = on.at(value)
+def _tick(value: float, low: float, high: float, on: Axis) -> str:
+    x, share = on.at(value), (value - low) / (high - low)
     text = f"{value:g}".replace("-", MINUS)
-    return f'<text x="{x}" y="11">{text}</text><line x1="{x}" x2="{x}" y1="15" y2="20"/>'
+    # At an end of the strip, which cuts what leaves it, a number stands beside its mark.
+    side = (
+        ' style="text-anchor:start"' if share < 0.03 else ' style="text-anchor:end"' if share > 0.97 else ""
+    )
+    return f'<text x="{x}" y="11"{side}>{text}</text><line x1="{x}" x2="{x}" y1="15" y2="20"/>'
 
 
 def _ground(found: Findings, on: Axis) -> Iterable[str]:
