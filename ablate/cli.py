@@ -497,6 +497,36 @@ def bench_precision(
     _json(found) if form is Shape.json else print(precision.markdown(table, without))
 
 
+@bench_app.command("levels")
+def bench_levels(
+    only: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KNOB]...", help="such as model.position, or train; default: all"),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
+    micro_batch: Annotated[int, typer.Option(min=1, help="rows")] = 8,
+    vocabulary: Annotated[int | None, typer.Option(min=64, help="default: the recipe's")] = None,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="per level and round, after the first")] = 2,
+    below: Annotated[float, typer.Option(min=0, help="ratios below this are marked and explained")] = 0.7,
+    compiled: Annotated[
+        bool | None, typer.Option(help="default: the recipe's on a GPU, uncompiled on a CPU")
+    ] = None,
+    form: Format = Shape.text,
+) -> None:
+    """Tokens/s of every level of every knob that acts on a training step, relative to the default's."""
+    from ablate.bench import levels
+    from ablate.scheduling.steps import find_recipe
+
+    report = levels.bench(
+        find_recipe(recipe), recipe, only or (), device=device, rows=micro_batch, vocabulary=vocabulary,
+        rounds=rounds, steps=steps, threshold=below, compiled=compiled,
+        tell=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    _json(report.to_dict()) if form is Shape.json else print(levels.markdown(report))
+
+
 @bench_app.command("plumbing")
 def bench_plumbing(
     recipe: Annotated[str, typer.Option(help="whose step it is a share of")] = "crammed-small",

@@ -90,7 +90,7 @@ def split(subject: Subject, rounds: int, clock: str) -> Split:
         loss = subject.loss()
         subject.synchronize()
         marks.append(now())
-        loss.backward()
+        subject.backward(loss)
         subject.synchronize()
         marks.append(now())
         subject.update()

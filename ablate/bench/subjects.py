@@ -7,8 +7,9 @@ optimizer and the same clipping. Shapes: B batch, T position, N predicted positi
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,9 @@ from ablate.knobs import replace
 from ablate.recipe import Recipe
 
 if TYPE_CHECKING:
+    from ablate.model.precision import Scaling
+    from ablate.optim.averaging import Averaging
+    from ablate.training.config import TrainConfig
     from ablate.training.module import MicroBatch
 
 Loss = Callable[[], Tensor]
@@ -39,8 +43,12 @@ class Subject:
 
     def step(self) -> None:
         """Forward, backward, clip, update."""
-        self.loss().backward()
+        self.backward(self.loss())
         self.update()
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the loss's gradient to the weights'."""
+        loss.backward()
 
     def update(self) -> None:
         """Clip and update."""
@@ -52,6 +60,46 @@ class Subject:
     @property
     def parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
+
+
+@dataclass
+class Trained(Subject):
+    """A recipe's step with all that a trial does in it: a scaled loss, a second gradient, an average."""
+
+    train: TrainConfig = field(kw_only=True)
+    scaling: Scaling = field(kw_only=True)
+    average: Averaging | None = field(kw_only=True)
+    progress: float = 0.0
+
+    def backward(self, loss: Tensor) -> None:
+        from ablate.optim.modifier import total_norm
+
+        with warnings.catch_warnings():
+            # The cycle between a parameter and its gradient ends when the update clears the gradient.
+            warnings.filterwarnings("ignore", "Using backward.. with create_graph=True")
+            self.scaling.scale(loss).backward(create_graph=self.train.optimizer.second_order)
+        if self.train.batch_rule is not None:
+            float(total_norm(self.model.parameters()))
+        modifier, parameters = self.train.modifier, list(self.model.parameters())
+        if modifier is not None and modifier.second_pass:
+            moves = modifier.climb(parameters)
+            self.optimizer.zero_grad(set_to_none=False)
+            self.loss().backward()
+            modifier.descend(parameters, moves)
+
+    def update(self) -> None:
+        parameters = list(self.model.parameters())
+        self.scaling.unscale(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or float("inf"))
+        if self.train.modifier is not None:
+            self.train.modifier.before(self.optimizer.param_groups)
+        if self.scaling.accepts(norm):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            # As if every step were one that takes a snapshot, of which a trial has a hundred.
+            self.progress += getattr(self.train.averaging, "every", 0.0)
+            self.average.update(parameters, self.progress)
 
 
 def size_of(recipe: Recipe) -> tuple[int, int]:
@@ -72,12 +120,16 @@ def tokens_to_learn(recipe: Recipe, rows: int, vocabulary: int, device: torch.de
     return ids_BT.to(device), positions_N.to(device), labels_N.to(device)
 
 
-def ours(recipe: Recipe, rows: int, vocabulary: int, device: torch.device) -> Subject:
-    """The recipe as its trials train it: same objective, precision, compiler setting and optimizer."""
+def ours(
+    recipe: Recipe, rows: int, vocabulary: int, device: torch.device, *, progress: float = 1.0
+) -> Trained:
+    """The recipe as its trials train it: same objective, precision, compiler setting and optimizer, and rows
+    as long as a curriculum has them at `progress` of the budget.
+    """
     from ablate.training.initial import build
     from ablate.training.objective import flops_per_token
 
-    train = recipe.train
+    train, length = recipe.train, recipe.data.length
     model = build(recipe, seed=0, vocabulary=vocabulary).to(device)
     train.precision.prepare(model, device)
     objective = train.objective.build(model, train)
@@ -85,21 +137,27 @@ def ours(recipe: Recipe, rows: int, vocabulary: int, device: torch.device) -> Su
     if train.compile:
         compute = torch.compile(train.precision.compiles(objective), dynamic=False)
     batch = tokens_to_learn(recipe, rows, vocabulary, device)
+    if train.length_curriculum is not None:
+        length = train.length_curriculum.length(length, progress)
+        batch = train.length_curriculum.cut(batch, length)
 
     def loss() -> Tensor:
         with train.precision.arithmetic(device.type):
             return compute(*batch)
 
-    groups = train.optimizer.groups(model, train.weight_decay, train.decay_norms)
-    return Subject(
+    groups = train.optimizer.groups(model, train.weight_decay, *train.decays)
+    return Trained(
         f"ablate, {'compiled' if train.compile else 'eager'}",
         loss,
         model,
         train.precision.optimizer(train.optimizer, groups, train.lr, train.weight_decay),
-        rows * recipe.data.length,
-        flops_per_token(recipe, vocabulary),
+        batch[0].numel(),
+        flops_per_token(recipe, vocabulary, length),
         train.clip,
         synchronizer(device),
+        train=train,
+        scaling=train.precision.scaling(device.type),
+        average=train.averaging.build(list(model.parameters())) if train.averaging else None,
     )
 
 

@@ -107,7 +107,7 @@ def bench(
     size, words = rows or usual[0], vocabulary or usual[1]
     made: list[tuple[Subject, float]] = []
     for setting in [True, False] if compiled is None else [compiled]:
-        subject = ours(changed(recipe, compiled=setting, precision=None), size, words, where)
+        subject: Subject = ours(changed(recipe, compiled=setting, precision=None), size, words, where)
         tell(f"first step of {subject.name}")
         made.append((subject, measure.first_step(subject)))
     memory = _peak_memory_gib(where)

@@ -1,0 +1,353 @@
+"""`ablate bench levels`: how fast every level trains beside the default, and whether its arithmetic says why.
+
+A level is built, warmed up, timed and freed; the default is measured before, between and after them, and a
+level's speed is relative to the default's measurements on both sides of it. So a machine that slows down
+while two hundred levels have their turns slows both sides of every ratio.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+from ablate.bench.candidates import Candidate, candidates
+from ablate.bench.errors import BenchError
+from ablate.bench.subjects import Trained, changed, ours, size_of
+from ablate.recipe import Recipe
+from ablate.records.provenance import provenance
+from ablate.training.memory import keep_freed_memory
+
+EVERY = 8  # levels between two measurements of the default
+LAYER_DROP_STEPS = 16  # over which its draws even out
+
+Why = Literal["", "emulated", "arithmetic", "unexplained"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one subject's parts, and what does not depend on the clock."""
+
+    gradient: float  # forward and backward of one micro-batch
+    update: float  # clipping and the optimizer
+    tokens: int  # per micro-batch
+    flops_per_token: float
+    parameters: int
+
+    def per_token(self, micro_batches: float) -> float:
+        """Seconds, in steps of so many micro-batches."""
+        return (micro_batches * self.gradient + self.update) / (micro_batches * self.tokens)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one level; medians over rounds."""
+
+    level: str  # model.position[rope].fraction=0.5
+    beside: str
+    tokens_per_second: float  # on the report's clock
+    ratio: float  # of the default's tokens per second
+    spread: float  # half of what lies between the rounds' least and largest ratio
+    flops: float  # per token, relative to the default's
+    ratio_per_flop: float
+    parameters: int
+    gradient_seconds: float  # of one micro-batch
+    update_seconds: float
+    emulated: str  # why speed is no claim
+    below: Why  # what explains a ratio below the threshold
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run."""
+
+    recipe: str
+    precision: str
+    compiled: bool
+    device: str
+    threads: int
+    clock: str  # cpu or wall
+    micro_batch: int
+    batch: int  # rows per update
+    length: int
+    vocabulary: int
+    rounds: int
+    steps: int
+    threshold: float
+    load: list[float]
+    date: str
+    command: str
+    provenance: dict[str, Any]
+    default: Row
+    itself: list[float]  # speeds of the default relative to its own neighbours: what a ratio can be off by
+    levels: list[Row]
+    not_here: dict[str, str]  # levels that this recipe, machine or device cannot have, and why
+    left_out: dict[str, str]  # knobs that leave a training step's work as it is, and why
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Turn = list[tuple[str | None, float]]  # (level, seconds per token) in the order of time; None: the default
+
+
+def ratios(turn: Turn) -> dict[str, float]:
+    """Speed of each level relative to the default: its seconds between the two measurements of the default
+    around it, read off the line through those. The turn begins and ends with the default.
+    """
+    marks = [i for i, (name, _) in enumerate(turn) if name is None]
+    found = {}
+    for left, right in zip(marks, marks[1:], strict=False):
+        for i in range(left + 1, right):
+            name, seconds = turn[i]
+            assert name is not None
+            found[name] = _between(turn, left, right, i) / seconds
+    return found
+
+
+def itself(turn: Turn) -> list[float]:
+    """The same of each measurement of the default that has others on both sides."""
+    marks = [i for i, (name, _) in enumerate(turn) if name is None]
+    return [
+        _between(turn, left, right, i) / turn[i][1]
+        for left, i, right in zip(marks, marks[1:], marks[2:], strict=False)
+    ]
+
+
+def _between(turn: Turn, left: int, right: int, i: int) -> float:
+    share = (i - left) / (right - left)
+    return (1 - share) * turn[left][1] + share * turn[right][1]
+
+
+def bench(
+    recipe: Recipe,
+    name: str,
+    only: Sequence[str] = (),
+    *,
+    device: str | None = None,
+    rows: int = 8,
+    vocabulary: int | None = None,
+    rounds: int = 3,
+    steps: int = 2,
+    threshold: float = 0.7,
+    compiled: bool | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Report:
+    """Measure every level of the knobs `only`, by default of all. Raises BenchError, UnknownKnobError."""
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise BenchError("--device cuda needs a CUDA device and there is none; leave --device out")
+    if where.type == "cpu":
+        keep_freed_memory()
+        torch.set_num_threads(1)
+    recipe = changed(
+        recipe, compiled=False if compiled is None and where.type == "cpu" else compiled, precision=None
+    )
+    if recipe.problems():
+        raise BenchError("\n".join(recipe.problems()))
+    found = candidates(recipe, only)
+    here: list[Candidate] = []
+    for candidate in found.candidates:
+        support = candidate.recipe.train.precision.supported(where)
+        if support.ok:
+            here.append(candidate)
+        else:
+            found.refused[candidate.name] = support.reason
+    words = vocabulary or size_of(recipe)[1]
+    lab = _Lab(where, rows, words, steps)
+    default = Candidate("the default", recipe)
+    turns: list[Turn] = []
+    costs: dict[str, list[Cost]] = {candidate.name: [] for candidate in [default, *here]}
+    gc.freeze()  # what is loaded by now stays: a collection after every level need not look at it
+    for number in range(rounds):
+        turn: Turn = []
+        for one in _order(default, here, number):
+            tell(f"round {number + 1} of {rounds}, {len(turn) + 1}: {one.name}")
+            if one.name in found.refused:
+                continue
+            try:
+                cost = lab.cost(one.recipe, seed=number)
+            except (RuntimeError, NotImplementedError) as error:  # an operation that this device has not
+                if one is default:
+                    raise
+                found.refused[one.name] = f"failed: {str(error).strip().splitlines()[0]}"
+                continue
+            costs[one.name].append(cost)
+            turn.append((None if one is default else one.name, cost.per_token(recipe.train.batch / rows)))
+        turns.append(turn)
+    row = _Rows(recipe, rows, costs[default.name][0], threshold, where)
+    return Report(
+        recipe=name,
+        precision=recipe.train.precision.kind,
+        compiled=recipe.train.compile,
+        device=torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        clock=lab.clock,
+        micro_batch=rows,
+        batch=recipe.train.batch,
+        length=recipe.data.length,
+        vocabulary=words,
+        rounds=rounds,
+        steps=steps,
+        threshold=threshold,
+        load=[round(value, 2) for value in os.getloadavg()],
+        date=datetime.date.today().isoformat(),
+        command="ablate " + " ".join(sys.argv[1:]),
+        provenance=provenance(),
+        default=row.of(default, costs[default.name], [1.0]),
+        itself=[value for turn in turns for value in itself(turn)],
+        levels=[
+            row.of(one, costs[one.name], [ratios(turn)[one.name] for turn in turns])
+            for one in here
+            if one.name not in found.refused
+        ],
+        not_here=found.refused,
+        left_out=found.left_out,
+    )
+
+
+def _order(default: Candidate, here: Sequence[Candidate], number: int) -> list[Candidate]:
+    """The default first, last, and after every few levels; every other round backwards."""
+    order = [default]
+    for start in range(0, len(here), EVERY):
+        order += [*here[start : start + EVERY], default]
+    return order if number % 2 == 0 else order[::-1]
+
+
+class _Lab:
+    """Where costs are measured."""
+
+    def __init__(self, device: torch.device, rows: int, vocabulary: int, steps: int) -> None:
+        self.device, self.rows, self.vocabulary, self.steps = device, rows, vocabulary, steps
+        self.clock = "cpu" if device.type == "cpu" else "wall"
+        self.now = time.process_time if device.type == "cpu" else time.perf_counter
+
+    def cost(self, recipe: Recipe, seed: int) -> Cost:
+        """Of a recipe that is built, warmed up, timed and freed."""
+        torch.manual_seed(seed)
+        # A length curriculum is measured where rows are shortest.
+        subject = ours(recipe, self.rows, self.vocabulary, self.device, progress=0.0)
+        try:
+            # Most optimizers make their state in the first step; some begin with another first step.
+            for _ in range(1 if recipe.train.optimizer.kind == "adamw" else 2):
+                subject.step()
+            steps = max(self.steps, getattr(recipe.train.optimizer, "every", 1))
+            if recipe.model.layer_drop:
+                steps = max(steps, LAYER_DROP_STEPS)
+            gradient, update = self._parts(subject, steps)
+            return Cost(gradient, update, subject.tokens, subject.flops_per_token, subject.parameters)
+        finally:
+            del subject
+            if recipe.train.compile:
+                torch._dynamo.reset()  # or the ninth compiled model would no longer be compiled
+            gc.collect()
+
+    def _parts(self, subject: Trained, steps: int) -> tuple[float, float]:
+        """Seconds of forward with backward, and of the update: means."""
+        gradient = update = 0.0
+        for _ in range(steps):
+            subject.synchronize()
+            begun = self.now()
+            subject.backward(subject.loss())
+            subject.synchronize()
+            half = self.now()
+            subject.update()
+            subject.synchronize()
+            gradient, update = gradient + half - begun, update + self.now() - half
+        return gradient / steps, update / steps
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows beside one default."""
+
+    recipe: Recipe
+    rows: int
+    default: Cost
+    threshold: float
+    device: torch.device
+
+    def of(self, one: Candidate, costs: Sequence[Cost], relative: Sequence[float]) -> Row:
+        ratio, cost = statistics.median(relative), costs[0]
+        flops = cost.flops_per_token / self.default.flops_per_token
+        support = one.recipe.train.precision.supported(self.device)
+        emulated = support.reason if support.emulated else ""
+        per_token = [cost.per_token(self.recipe.train.batch / self.rows) for cost in costs]
+        return Row(
+            level=one.name,
+            beside=one.beside,
+            tokens_per_second=1 / statistics.median(per_token),
+            ratio=ratio,
+            spread=(max(relative) - min(relative)) / 2,
+            flops=flops,
+            ratio_per_flop=ratio * flops,
+            parameters=cost.parameters,
+            gradient_seconds=statistics.median(cost.gradient for cost in costs),
+            update_seconds=statistics.median(cost.update for cost in costs),
+            emulated=emulated,
+            below=explained(ratio, ratio * flops, emulated, self.threshold),
+        )
+
+
+def explained(ratio: float, per_flop: float, emulated: str, threshold: float) -> Why:
+    """What explains a ratio; empty where it needs no explanation."""
+    if ratio >= threshold:
+        return ""
+    if emulated:
+        return "emulated"
+    return "arithmetic" if per_flop >= threshold else "unexplained"
+
+
+# --- for people --------------------------------------------------------------------------------------
+
+
+def markdown(report: Report) -> str:
+    """For a terminal and for documents."""
+    unit = "CPU-s" if report.clock == "cpu" else "s"
+    lines = [
+        f"| level | tokens/{unit} | ratio | ± | FLOPs | ratio per FLOP | parameters | update | |",
+        "|:--|--:|--:|--:|--:|--:|--:|--:|:--|",
+        *(_line(row) for row in [report.default, *report.levels]),
+    ]
+    return "\n".join([*lines, "", *(f"{fact}\n" for fact in _facts(report))]).rstrip("\n")
+
+
+def _line(row: Row) -> str:
+    notes = [
+        f"with {row.beside}" if row.beside else "",
+        f"does {row.flops:.1f}× the arithmetic" if row.below == "arithmetic" else "",
+        "speed is no claim (emulated)" if row.emulated else "",
+        "**unexplained**" if row.below == "unexplained" else "",
+    ]
+    ratio = f"**{row.ratio:.2f}**" if row.below else f"{row.ratio:.2f}"
+    return (
+        f"| {row.level} | {row.tokens_per_second:,.0f} | {ratio} | {row.spread:.2f} | {row.flops:.2f} | "
+        f"{row.ratio_per_flop:.2f} | {row.parameters / 1e6:.2f} M | {row.update_seconds * 1e3:.0f} ms | "
+        f"{'; '.join(note for note in notes if note)} |"
+    )
+
+
+def _facts(report: Report) -> list[str]:
+    clock = "CPU seconds, one thread" if report.clock == "cpu" else "wall seconds"
+    noise = f"{min(report.itself):.2f} to {max(report.itself):.2f}" if report.itself else "not measured"
+    machine = report.provenance["hardware"]["cpu"] if report.device == "cpu" else report.device
+    how = "compiled" if report.compiled else "eager"
+    knobs: dict[str, list[str]] = {}
+    for name, why in report.left_out.items():
+        knobs.setdefault(why, []).append(name)
+    return [
+        f"`{report.command}`: {report.recipe}, {report.precision}, {how}, micro-batch {report.micro_batch} × "
+        f"{report.length}, an update every {report.batch} rows, vocabulary {report.vocabulary}; {machine}, "
+        f"load {report.load[0]:g}, {report.date}; medians of {report.rounds} rounds in turns, {clock}. The "
+        f"default against its own neighbours: {noise}. Bold: below {report.threshold:g}.",
+        *(f"Not here: {name}: {why}." for name, why in report.not_here.items()),
+        *(f"Left out ({why}): {', '.join(names)}." for why, names in knobs.items()),
+    ]
