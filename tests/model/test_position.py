@@ -113,6 +113,25 @@ def test_t5_shares_one_learned_bias_between_layers():
 SCHEMES = ["learned", "sinusoidal", "scaled-sinusoidal", "rope", "alibi", "t5"]
 
 
+@pytest.mark.parametrize("stack", ["plain", "shared", "recurrent"])
+@pytest.mark.parametrize("position", ["alibi", "t5"])
+def test_a_bias_on_scores_is_made_once_a_step_and_is_one_tensor_for_all_layers(position: str, stack: str):
+    model = build(replace(TINY, {"position": position, "stack": stack, "layers": 3}))
+    made: list[torch.Tensor] = []
+    model.encoder.position_bias.register_forward_hook(lambda module, inputs, bias: made.append(bias))
+    taken: list[torch.Tensor] = []
+    for block in model.encoder.blocks:
+        block.register_forward_pre_hook(lambda module, inputs: taken.append(inputs[1]))
+    ids, positions, labels = batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        model(ids, positions, labels)
+    assert len(made) == 1
+    assert len(taken) == {"plain": 3, "shared": 3, "recurrent": 9}[stack]
+    assert all(bias is taken[0] for bias in taken)
+    assert taken[0].shape == (TINY.heads, ids.shape[1], ids.shape[1])  # no copy for each row either
+    assert taken[0].dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("position", [*SCHEMES, "none"])
 def test_only_without_positions_is_the_text_a_bag_of_words(position: str):
     model = build(replace(TINY, {"position": position, "init": {"kind": "normal", "std": 0.2}})).double()
