@@ -63,6 +63,7 @@ AMOUNTS: dict[str, Callable[[Recipe], Any]] = {
     "model.layer_drop": lambda recipe: 0.5,
     "model.embedding_width": lambda recipe: recipe.model.width // 2,
     "model.position[rope].fraction": lambda recipe: 0.5,
+    "train.optimizer[shampoo].largest": lambda recipe: recipe.model.width,
     "train.optimizer[soap].largest": lambda recipe: recipe.model.width,
     "train.clip": lambda recipe: 0.5 if recipe.train.clip is None else None,
     "train.averaging[lawa].snapshots": lambda recipe: 2,

@@ -320,6 +320,15 @@ def markdown(report: Report) -> str:
     return "\n".join([*lines, "", *(f"{fact}\n" for fact in _facts(report))]).rstrip("\n")
 
 
+def _middle(values: Sequence[float]) -> str:
+    """Where half of the values lie, and where all do."""
+    if len(values) < 2:
+        return "not measured"
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    half, every = f"{low:.2f} to {high:.2f}", f"{min(values):.2f} to {max(values):.2f}"
+    return f"{half} in the middle half of {len(values)} measurements, {every} in all"
+
+
 def _line(row: Row) -> str:
     notes = [
         f"with {row.beside}" if row.beside else "",
@@ -337,7 +346,7 @@ def _line(row: Row) -> str:
 
 def _facts(report: Report) -> list[str]:
     clock = "CPU seconds, one thread" if report.clock == "cpu" else "wall seconds"
-    noise = f"{min(report.itself):.2f} to {max(report.itself):.2f}" if report.itself else "not measured"
+    noise = _middle(report.itself)
     machine = report.provenance["hardware"]["cpu"] if report.device == "cpu" else report.device
     how = "compiled" if report.compiled else "eager"
     knobs: dict[str, list[str]] = {}

@@ -289,13 +289,23 @@ class Shampoo(_Optimizer):
     momentum: Annotated[float, Knob("decay of the velocity", 0.0, 0.999)] = 0.9
     every: Annotated[int, Knob("steps between two computations of the roots", 1, 1000, log=True)] = 10
     eps: Annotated[float, Knob("added to the statistics' diagonal", 1e-12, 1e-2, log=True)] = 1e-6
+    largest: Annotated[
+        int,
+        Knob(
+            "a side longer than this keeps only the diagonal of its preconditioner",
+            8,
+            65536,
+            log=True,
+            cost="memory: twice its square; time: its cube",
+        ),
+    ] = 4096
 
     def build(self, groups: Any, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
         from ablate.optim.shampoo import Shampoo as Built
 
         return Built(
             groups, lr, momentum=self.momentum, weight_decay=weight_decay, weight_decouple=True,
-            preconditioning_compute_steps=self.every, matrix_eps=self.eps,
+            preconditioning_compute_steps=self.every, matrix_eps=self.eps, largest=self.largest,
         )  # fmt: skip
 
 

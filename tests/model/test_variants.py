@@ -11,7 +11,7 @@ from transformers.models.fnet.modeling_fnet import FNetBasicFourierTransform
 
 from ablate.knobs import replace
 from ablate.model import ModelConfig
-from ablate.model.attention import PADDING, FourierMixing, Standardized
+from ablate.model.attention import PADDING, WEIGHTS, FourierMixing, Standardized
 from ablate.model.stack import pooled
 from ablate.recipe import Recipe
 from tests.model.variants import LENGTH, TINY, batch, build
@@ -93,6 +93,16 @@ def test_heads_are_a_tuformer_whose_mixing_is_fixed():
     torch.testing.assert_close(tuformer(x, padding([8, 5])), heads(x, padding([8, 5])))
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_tuformer_mixes_the_products_of_queries_and_keys_channel_by_channel(bias: bool):
+    layer = sublayer({"attention": {"kind": "tuformer", "rank": 6, "qkv_bias": bias}})
+    q, k, _ = layer.qkv(x).chunk(3, dim=-1)
+    found = layer._scores(q, k)
+    torch.testing.assert_close(found, layer.mix(torch.einsum("bsc,btc->bstc", q, k)).permute(0, 3, 1, 2))
+    layer.mix.product = lambda *operands: F.linear(*operands)  # what a precision of few bits puts there
+    torch.testing.assert_close(layer._scores(q, k), found)
+
+
 def test_linear_attention_is_its_quadratic_form():
     layer = sublayer({"attention": "linear"})
     q, k, v = (
@@ -118,6 +128,21 @@ def test_weights_other_than_a_softmax_are_their_formulas(weights: str, formula):
     scores = torch.einsum("bqhk,bshk->bhqs", q, k) / math.sqrt(D // H)
     mixed = torch.einsum("bhqs,bshk->bqhk", formula(scores), v)
     torch.testing.assert_close(layer(x), layer.out(mixed.reshape(B, T, D)))
+
+
+def test_running_sums_of_exponentials_stay_exact_where_scores_lie_far_apart():
+    """Values and gradients against torch's own scan, in fp32."""
+    scores = torch.randn(3, 50) * torch.tensor([1.0, 10.0, 15.0])[:, None] + 200
+    mine, reference = scores.clone().requires_grad_(), scores.double().requires_grad_()
+    keep = torch.ones(1)
+    found, expected = WEIGHTS["cumsumexp"](1)(mine, keep), reference.logcumsumexp(-1) / math.sqrt(50)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-5)
+    for loss in (found, expected):
+        (loss * torch.linspace(-1, 1, 50)).sum().backward()
+    torch.testing.assert_close(mine.grad, reference.grad.float(), rtol=1e-4, atol=1e-4)
+    extreme = torch.tensor([[-500.0, 0.0, 500.0]], requires_grad=True)
+    WEIGHTS["cumsumexp"](1)(extreme, keep).sum().backward()
+    assert extreme.grad.isfinite().all()
 
 
 def test_flash_is_its_pseudo_code():

@@ -291,3 +291,31 @@ def test_shampoo_steps_before_its_first_roots():
     x.grad = torch.full((3, 2), 2.0)
     optimizer.step()
     torch.testing.assert_close(x.detach(), torch.full((3, 2), 0.8))
+
+
+def test_shampoo_keeps_the_diagonal_of_a_long_side():
+    """One step with roots, written out: L = eps + diag(G Gᵀ), R = eps + Gᵀ G, move L^(-1/4) G R^(-1/4)."""
+    draw = torch.Generator().manual_seed(4)
+    x = nn.Parameter(torch.zeros(9, 3, dtype=torch.double))
+    optimizer = Shampoo(every=1, momentum=0.0, eps=1e-2, largest=8).build([x], 1.0)
+    x.grad = torch.randn(9, 3, generator=draw, dtype=torch.double)
+    gradient = x.grad.clone()
+    optimizer.step()
+    left = (1e-2 + gradient.square().sum(1)) ** -0.25
+    values, vectors = torch.linalg.eigh(1e-2 * torch.eye(3).double() + gradient.T @ gradient)
+    right = vectors @ torch.diag(values**-0.25) @ vectors.T
+    torch.testing.assert_close(-x.detach(), left[:, None] * gradient @ right)
+    assert [tensor.shape for name, tensor in optimizer.state[x].items() if "pre_cond_0" in name] == [
+        (9,),
+        (9,),
+    ]
+
+
+def test_shampoo_steps_on_a_table_of_words():
+    """Whose preconditioner of all words with all words would be 4 GiB."""
+    table = nn.Parameter(torch.ones(32_768, 4))
+    optimizer = Shampoo(every=1).build([table], 0.1)
+    table.grad = torch.full_like(table, 0.5)
+    optimizer.step()
+    assert table.isfinite().all()
+    assert sum(t.numel() for t in optimizer.state[table].values()) < 10 * table.numel()
