@@ -29,7 +29,7 @@ from ablate.training.memory import keep_freed_memory
 EVERY = 8  # levels between two measurements of the default
 LAYER_DROP_STEPS = 16  # over which its draws even out
 
-Why = Literal["", "emulated", "arithmetic", "unexplained"]
+Why = Literal["", "emulated", "arithmetic", "few tokens", "unexplained"]
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,13 @@ class Row:
     level: str  # model.position[rope].fraction=0.5
     beside: str
     tokens_per_second: float  # on the report's clock
-    ratio: float  # of the default's tokens per second
+    ratio: float  # of the default's tokens per second, in steps of a full batch
+    first_steps: float  # the same where an update has one micro-batch of the recipe's, as a ramp begins
     spread: float  # half of what lies between the rounds' least and largest ratio
     flops: float  # per token, relative to the default's
     ratio_per_flop: float
     parameters: int
+    tokens: int  # per micro-batch
     gradient_seconds: float  # of one micro-batch
     update_seconds: float
     emulated: str  # why speed is no claim
@@ -77,6 +79,7 @@ class Report:
     clock: str  # cpu or wall
     micro_batch: int
     batch: int  # rows per update
+    first_batch: int  # rows per update where a ramp begins
     length: int
     vocabulary: int
     rounds: int
@@ -164,13 +167,15 @@ def bench(
     words = vocabulary or size_of(recipe)[1]
     lab = _Lab(where, rows, words, steps)
     default = Candidate("the default", recipe)
+    start = (recipe.train.micro_batch or recipe.train.batch) / rows
     turns: list[Turn] = []
+    starts: list[Turn] = []
     costs: dict[str, list[Cost]] = {candidate.name: [] for candidate in [default, *here]}
     gc.freeze()  # what is loaded by now stays: a collection after every level need not look at it
     for number in range(rounds):
-        turn: Turn = []
+        measured: list[tuple[str | None, Cost]] = []
         for one in _order(default, here, number):
-            tell(f"round {number + 1} of {rounds}, {len(turn) + 1}: {one.name}")
+            tell(f"round {number + 1} of {rounds}, {len(measured) + 1}: {one.name}")
             if one.name in found.refused:
                 continue
             try:
@@ -181,8 +186,9 @@ def bench(
                 found.refused[one.name] = f"failed: {str(error).strip().splitlines()[0]}"
                 continue
             costs[one.name].append(cost)
-            turn.append((None if one is default else one.name, cost.per_token(recipe.train.batch / rows)))
-        turns.append(turn)
+            measured.append((None if one is default else one.name, cost))
+        turns.append([(name, cost.per_token(recipe.train.batch / rows)) for name, cost in measured])
+        starts.append([(name, cost.per_token(start)) for name, cost in measured])
     row = _Rows(recipe, rows, costs[default.name][0], threshold, where)
     return Report(
         recipe=name,
@@ -193,6 +199,7 @@ def bench(
         clock=lab.clock,
         micro_batch=rows,
         batch=recipe.train.batch,
+        first_batch=recipe.train.micro_batch or recipe.train.batch,
         length=recipe.data.length,
         vocabulary=words,
         rounds=rounds,
@@ -202,10 +209,15 @@ def bench(
         date=datetime.date.today().isoformat(),
         command="ablate " + " ".join(sys.argv[1:]),
         provenance=provenance(),
-        default=row.of(default, costs[default.name], [1.0]),
+        default=row.of(default, costs[default.name], [1.0], [1.0]),
         itself=[value for turn in turns for value in itself(turn)],
         levels=[
-            row.of(one, costs[one.name], [ratios(turn)[one.name] for turn in turns])
+            row.of(
+                one,
+                costs[one.name],
+                [ratios(turn)[one.name] for turn in turns],
+                [ratios(turn)[one.name] for turn in starts],
+            )
             for one in here
             if one.name not in found.refused
         ],
@@ -275,35 +287,42 @@ class _Rows:
     threshold: float
     device: torch.device
 
-    def of(self, one: Candidate, costs: Sequence[Cost], relative: Sequence[float]) -> Row:
-        ratio, cost = statistics.median(relative), costs[0]
+    def of(
+        self, one: Candidate, costs: Sequence[Cost], full: Sequence[float], starting: Sequence[float]
+    ) -> Row:
+        ratio, first_steps, cost = statistics.median(full), statistics.median(starting), costs[0]
         flops = cost.flops_per_token / self.default.flops_per_token
         support = one.recipe.train.precision.supported(self.device)
         emulated = support.reason if support.emulated else ""
         per_token = [cost.per_token(self.recipe.train.batch / self.rows) for cost in costs]
+        least, few = min(ratio, first_steps), cost.tokens < self.default.tokens / 2
         return Row(
             level=one.name,
             beside=one.beside,
             tokens_per_second=1 / statistics.median(per_token),
             ratio=ratio,
-            spread=(max(relative) - min(relative)) / 2,
+            first_steps=first_steps,
+            spread=(max(full) - min(full)) / 2,
             flops=flops,
             ratio_per_flop=ratio * flops,
             parameters=cost.parameters,
+            tokens=cost.tokens,
             gradient_seconds=statistics.median(cost.gradient for cost in costs),
             update_seconds=statistics.median(cost.update for cost in costs),
             emulated=emulated,
-            below=explained(ratio, ratio * flops, emulated, self.threshold),
+            below=explained(least, least * flops, emulated, self.threshold, few=few),
         )
 
 
-def explained(ratio: float, per_flop: float, emulated: str, threshold: float) -> Why:
-    """What explains a ratio; empty where it needs no explanation."""
+def explained(ratio: float, per_flop: float, emulated: str, threshold: float, *, few: bool = False) -> Why:
+    """What explains a ratio; empty where it needs no explanation. `few`: micro-batches of few tokens."""
     if ratio >= threshold:
         return ""
     if emulated:
         return "emulated"
-    return "arithmetic" if per_flop >= threshold else "unexplained"
+    if per_flop >= threshold:
+        return "arithmetic"
+    return "few tokens" if few else "unexplained"
 
 
 # --- for people --------------------------------------------------------------------------------------
@@ -313,9 +332,9 @@ def markdown(report: Report) -> str:
     """For a terminal and for documents."""
     unit = "CPU-s" if report.clock == "cpu" else "s"
     lines = [
-        f"| level | tokens/{unit} | ratio | ± | FLOPs | ratio per FLOP | parameters | update | |",
-        "|:--|--:|--:|--:|--:|--:|--:|--:|:--|",
-        *(_line(row) for row in [report.default, *report.levels]),
+        f"| level | tokens/{unit} | ratio | ± | first steps | FLOPs | per FLOP | parameters | update | |",
+        "|:--|--:|--:|--:|--:|--:|--:|--:|--:|:--|",
+        *(_line(row, report.threshold) for row in [report.default, *report.levels]),
     ]
     return "\n".join([*lines, "", *(f"{fact}\n" for fact in _facts(report))]).rstrip("\n")
 
@@ -329,24 +348,24 @@ def _middle(values: Sequence[float]) -> str:
     return f"{half} in the middle half of {len(values)} measurements, {every} in all"
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, threshold: float) -> str:
     notes = [
         f"with {row.beside}" if row.beside else "",
         f"does {row.flops:.1f}× the arithmetic" if row.below == "arithmetic" else "",
-        "speed is no claim (emulated)" if row.emulated else "",
+        f"micro-batches of {row.tokens} tokens" if row.below == "few tokens" else "",
+        "emulated" if row.emulated else "",
         "**unexplained**" if row.below == "unexplained" else "",
     ]
-    ratio = f"**{row.ratio:.2f}**" if row.below else f"{row.ratio:.2f}"
+    ratio, first = (f"**{x:.2f}**" if x < threshold else f"{x:.2f}" for x in (row.ratio, row.first_steps))
     return (
-        f"| {row.level} | {row.tokens_per_second:,.0f} | {ratio} | {row.spread:.2f} | {row.flops:.2f} | "
-        f"{row.ratio_per_flop:.2f} | {row.parameters / 1e6:.2f} M | {row.update_seconds * 1e3:.0f} ms | "
-        f"{'; '.join(note for note in notes if note)} |"
+        f"| {row.level} | {row.tokens_per_second:,.0f} | {ratio} | {row.spread:.2f} | {first} | "
+        f"{row.flops:.2f} | {row.ratio_per_flop:.2f} | {row.parameters / 1e6:.2f} M | "
+        f"{row.update_seconds * 1e3:.0f} ms | {'; '.join(note for note in notes if note)} |"
     )
 
 
 def _facts(report: Report) -> list[str]:
     clock = "CPU seconds, one thread" if report.clock == "cpu" else "wall seconds"
-    noise = _middle(report.itself)
     machine = report.provenance["hardware"]["cpu"] if report.device == "cpu" else report.device
     how = "compiled" if report.compiled else "eager"
     knobs: dict[str, list[str]] = {}
@@ -354,9 +373,10 @@ def _facts(report: Report) -> list[str]:
         knobs.setdefault(why, []).append(name)
     return [
         f"`{report.command}`: {report.recipe}, {report.precision}, {how}, micro-batch {report.micro_batch} × "
-        f"{report.length}, an update every {report.batch} rows, vocabulary {report.vocabulary}; {machine}, "
-        f"load {report.load[0]:g}, {report.date}; medians of {report.rounds} rounds in turns, {clock}. The "
-        f"default against its own neighbours: {noise}. Bold: below {report.threshold:g}.",
+        f"{report.length}, an update every {report.batch} rows (first steps: {report.first_batch}), "
+        f"vocabulary {report.vocabulary}; {machine}, load {report.load[0]:g}, {report.date}; medians of "
+        f"{report.rounds} rounds in turns, {clock}. The default against its own neighbours: "
+        f"{_middle(report.itself)}. Bold: below {report.threshold:g}.",
         *(f"Not here: {name}: {why}." for name, why in report.not_here.items()),
         *(f"Left out ({why}): {', '.join(names)}." for why, names in knobs.items()),
     ]

@@ -139,6 +139,7 @@ def test_what_explains_a_ratio() -> None:
     assert levels.explained(0.5, 1.0, "", 0.7) == "arithmetic"
     assert levels.explained(0.5, 0.5, "no such units", 0.7) == "emulated"
     assert levels.explained(0.5, 0.6, "", 0.7) == "unexplained"
+    assert levels.explained(0.5, 0.6, "", 0.7, few=True) == "few tokens"
 
 
 def test_an_updates_share_shrinks_with_the_micro_batches_that_share_it() -> None:

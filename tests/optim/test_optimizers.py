@@ -319,3 +319,20 @@ def test_shampoo_steps_on_a_table_of_words():
     optimizer.step()
     assert table.isfinite().all()
     assert sum(t.numel() for t in optimizer.state[table].values()) < 10 * table.numel()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_code_looked_up_is_the_code_searched_for(signed: bool, bits: int):
+    from torchao.optim import quant_utils, subclass_4bit, subclass_8bit
+
+    from ablate.optim.fewbit import Codes
+
+    library = {8: subclass_8bit, 4: subclass_4bit}[bits]
+    levels = torch.tensor(library.get_qmap_signed() if signed else library.get_qmap_unsigned())
+    numbers = torch.rand(100_000, generator=torch.Generator().manual_seed(6)) ** 7
+    if signed:
+        numbers = torch.cat([numbers, -numbers])
+    numbers = torch.cat([numbers, levels, torch.tensor([0.0, 1e-45, 1e-30])])
+    search = {8: quant_utils.quantize_8bit_with_qmap, 4: quant_utils.quantize_4bit_with_qmap}[bits]
+    assert torch.equal(Codes(levels).of(numbers), search(numbers, levels))
