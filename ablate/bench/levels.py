@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from ablate.bench.candidates import Candidate, candidates
+from ablate.bench.candidates import Candidate, Found, candidates
 from ablate.bench.errors import BenchError
+from ablate.bench.relative import Cost, Row, Table
 from ablate.bench.subjects import Trained, changed, ours, size_of
 from ablate.recipe import Recipe
 from ablate.records.provenance import provenance
@@ -28,43 +29,6 @@ from ablate.training.memory import keep_freed_memory
 
 EVERY = 8  # levels between two measurements of the default
 LAYER_DROP_STEPS = 16  # over which its draws even out
-
-Why = Literal["", "emulated", "arithmetic", "few tokens", "unexplained"]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds of one subject's parts, and what does not depend on the clock."""
-
-    gradient: float  # forward and backward of one micro-batch
-    update: float  # clipping and the optimizer
-    tokens: int  # per micro-batch
-    flops_per_token: float
-    parameters: int
-
-    def per_token(self, micro_batches: float) -> float:
-        """Seconds, in steps of so many micro-batches."""
-        return (micro_batches * self.gradient + self.update) / (micro_batches * self.tokens)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What was measured of one level; medians over rounds."""
-
-    level: str  # model.position[rope].fraction=0.5
-    beside: str
-    tokens_per_second: float  # on the report's clock
-    ratio: float  # of the default's tokens per second, in steps of a full batch
-    first_steps: float  # the same where an update has one micro-batch of the recipe's, as a ramp begins
-    spread: float  # half of what lies between the rounds' least and largest ratio
-    flops: float  # per token, relative to the default's
-    ratio_per_flop: float
-    parameters: int
-    tokens: int  # per micro-batch
-    gradient_seconds: float  # of one micro-batch
-    update_seconds: float
-    emulated: str  # why speed is no claim
-    below: Why  # what explains a ratio below the threshold
 
 
 @dataclass(frozen=True)
@@ -99,37 +63,6 @@ class Report:
         return asdict(self)
 
 
-Turn = list[tuple[str | None, float]]  # (level, seconds per token) in the order of time; None: the default
-
-
-def ratios(turn: Turn) -> dict[str, float]:
-    """Speed of each level relative to the default: its seconds between the two measurements of the default
-    around it, read off the line through those. The turn begins and ends with the default.
-    """
-    marks = [i for i, (name, _) in enumerate(turn) if name is None]
-    found = {}
-    for left, right in zip(marks, marks[1:], strict=False):
-        for i in range(left + 1, right):
-            name, seconds = turn[i]
-            assert name is not None
-            found[name] = _between(turn, left, right, i) / seconds
-    return found
-
-
-def itself(turn: Turn) -> list[float]:
-    """The same of each measurement of the default that has others on both sides."""
-    marks = [i for i, (name, _) in enumerate(turn) if name is None]
-    return [
-        _between(turn, left, right, i) / turn[i][1]
-        for left, i, right in zip(marks, marks[1:], marks[2:], strict=False)
-    ]
-
-
-def _between(turn: Turn, left: int, right: int, i: int) -> float:
-    share = (i - left) / (right - left)
-    return (1 - share) * turn[left][1] + share * turn[right][1]
-
-
 def bench(
     recipe: Recipe,
     name: str,
@@ -151,45 +84,18 @@ def bench(
     if where.type == "cpu":
         keep_freed_memory()
         torch.set_num_threads(1)
-    recipe = changed(
-        recipe, compiled=False if compiled is None and where.type == "cpu" else compiled, precision=None
-    )
+        compiled = bool(compiled)
+    recipe = changed(recipe, compiled=compiled, precision=None)
     if recipe.problems():
         raise BenchError("\n".join(recipe.problems()))
     found = candidates(recipe, only)
-    here: list[Candidate] = []
-    for candidate in found.candidates:
-        support = candidate.recipe.train.precision.supported(where)
-        if support.ok:
-            here.append(candidate)
-        else:
-            found.refused[candidate.name] = support.reason
+    _refuse_unsupported(found, where)
     words = vocabulary or size_of(recipe)[1]
     lab = _Lab(where, rows, words, steps)
     default = Candidate("the default", recipe)
-    start = (recipe.train.micro_batch or recipe.train.batch) / rows
-    turns: list[Turn] = []
-    starts: list[Turn] = []
-    costs: dict[str, list[Cost]] = {candidate.name: [] for candidate in [default, *here]}
-    gc.freeze()  # what is loaded by now stays: a collection after every level need not look at it
-    for number in range(rounds):
-        measured: list[tuple[str | None, Cost]] = []
-        for one in _order(default, here, number):
-            tell(f"round {number + 1} of {rounds}, {len(measured) + 1}: {one.name}")
-            if one.name in found.refused:
-                continue
-            try:
-                cost = lab.cost(one.recipe, seed=number)
-            except (RuntimeError, NotImplementedError) as error:  # an operation that this device has not
-                if one is default:
-                    raise
-                found.refused[one.name] = f"failed: {str(error).strip().splitlines()[0]}"
-                continue
-            costs[one.name].append(cost)
-            measured.append((None if one is default else one.name, cost))
-        turns.append([(name, cost.per_token(recipe.train.batch / rows)) for name, cost in measured])
-        starts.append([(name, cost.per_token(start)) for name, cost in measured])
-    row = _Rows(recipe, rows, costs[default.name][0], threshold, where)
+    turns = [lab.turn(_order(default, found, number), found, number, tell) for number in range(rounds)]
+    full, first = recipe.train.batch, recipe.train.micro_batch or recipe.train.batch
+    table = Table(turns, full / rows, first / rows, threshold, lambda one: _emulated(one, where))
     return Report(
         recipe=name,
         precision=recipe.train.precision.kind,
@@ -198,8 +104,8 @@ def bench(
         threads=torch.get_num_threads(),
         clock=lab.clock,
         micro_batch=rows,
-        batch=recipe.train.batch,
-        first_batch=recipe.train.micro_batch or recipe.train.batch,
+        batch=full,
+        first_batch=first,
         length=recipe.data.length,
         vocabulary=words,
         rounds=rounds,
@@ -209,28 +115,36 @@ def bench(
         date=datetime.date.today().isoformat(),
         command="ablate " + " ".join(sys.argv[1:]),
         provenance=provenance(),
-        default=row.of(default, costs[default.name], [1.0], [1.0]),
-        itself=[value for turn in turns for value in itself(turn)],
-        levels=[
-            row.of(
-                one,
-                costs[one.name],
-                [ratios(turn)[one.name] for turn in turns],
-                [ratios(turn)[one.name] for turn in starts],
-            )
-            for one in here
-            if one.name not in found.refused
-        ],
+        default=table.row(default, None),
+        itself=table.itself,
+        levels=[table.row(one, one.name) for one in found.candidates],
         not_here=found.refused,
         left_out=found.left_out,
     )
 
 
-def _order(default: Candidate, here: Sequence[Candidate], number: int) -> list[Candidate]:
+def _refuse_unsupported(found: Found, device: torch.device) -> None:
+    for one in list(found.candidates):
+        support = one.recipe.train.precision.supported(device)
+        if not support.ok:
+            _refuse(found, one, support.reason)
+
+
+def _emulated(one: Candidate, device: torch.device) -> str:
+    support = one.recipe.train.precision.supported(device)
+    return support.reason if support.emulated else ""
+
+
+def _refuse(found: Found, one: Candidate, why: str) -> None:
+    found.candidates.remove(one)
+    found.refused[one.name] = why
+
+
+def _order(default: Candidate, found: Found, number: int) -> list[Candidate]:
     """The default first, last, and after every few levels; every other round backwards."""
     order = [default]
-    for start in range(0, len(here), EVERY):
-        order += [*here[start : start + EVERY], default]
+    for start in range(0, len(found.candidates), EVERY):
+        order += [*found.candidates[start : start + EVERY], default]
     return order if number % 2 == 0 else order[::-1]
 
 
@@ -241,6 +155,23 @@ class _Lab:
         self.device, self.rows, self.vocabulary, self.steps = device, rows, vocabulary, steps
         self.clock = "cpu" if device.type == "cpu" else "wall"
         self.now = time.process_time if device.type == "cpu" else time.perf_counter
+        gc.freeze()  # what is loaded by now stays: a collection after every level need not look at it
+
+    def turn(
+        self, order: Sequence[Candidate], found: Found, number: int, tell: Callable[[str], None]
+    ) -> list[tuple[str | None, Cost]]:
+        """Costs in the order of time; a level that fails is refused and not tried again."""
+        measured: list[tuple[str | None, Cost]] = []
+        for place, one in enumerate(order):
+            tell(f"round {number + 1}, {place + 1} of {len(order)}: {one.name}")
+            default = one is order[0]
+            try:
+                measured.append((None if default else one.name, self.cost(one.recipe, seed=number)))
+            except (RuntimeError, NotImplementedError) as error:  # an operation that this device has not
+                if default:
+                    raise
+                _refuse(found, one, f"failed: {str(error).strip().splitlines()[0]}")
+        return measured
 
     def cost(self, recipe: Recipe, seed: int) -> Cost:
         """Of a recipe that is built, warmed up, timed and freed."""
@@ -275,54 +206,6 @@ class _Lab:
             subject.synchronize()
             gradient, update = gradient + half - begun, update + self.now() - half
         return gradient / steps, update / steps
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows beside one default."""
-
-    recipe: Recipe
-    rows: int
-    default: Cost
-    threshold: float
-    device: torch.device
-
-    def of(
-        self, one: Candidate, costs: Sequence[Cost], full: Sequence[float], starting: Sequence[float]
-    ) -> Row:
-        ratio, first_steps, cost = statistics.median(full), statistics.median(starting), costs[0]
-        flops = cost.flops_per_token / self.default.flops_per_token
-        support = one.recipe.train.precision.supported(self.device)
-        emulated = support.reason if support.emulated else ""
-        per_token = [cost.per_token(self.recipe.train.batch / self.rows) for cost in costs]
-        least, few = min(ratio, first_steps), cost.tokens < self.default.tokens / 2
-        return Row(
-            level=one.name,
-            beside=one.beside,
-            tokens_per_second=1 / statistics.median(per_token),
-            ratio=ratio,
-            first_steps=first_steps,
-            spread=(max(full) - min(full)) / 2,
-            flops=flops,
-            ratio_per_flop=ratio * flops,
-            parameters=cost.parameters,
-            tokens=cost.tokens,
-            gradient_seconds=statistics.median(cost.gradient for cost in costs),
-            update_seconds=statistics.median(cost.update for cost in costs),
-            emulated=emulated,
-            below=explained(least, least * flops, emulated, self.threshold, few=few),
-        )
-
-
-def explained(ratio: float, per_flop: float, emulated: str, threshold: float, *, few: bool = False) -> Why:
-    """What explains a ratio; empty where it needs no explanation. `few`: micro-batches of few tokens."""
-    if ratio >= threshold:
-        return ""
-    if emulated:
-        return "emulated"
-    if per_flop >= threshold:
-        return "arithmetic"
-    return "few tokens" if few else "unexplained"
 
 
 # --- for people --------------------------------------------------------------------------------------

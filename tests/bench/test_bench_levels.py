@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
 from ablate.bench import candidates as finding
-from ablate.bench import levels
+from ablate.bench import levels, relative
 from ablate.bench.errors import BenchError
 from ablate.bench.subjects import ours, tokens_to_learn
 from ablate.cli import app
@@ -101,31 +101,31 @@ def test_a_prefix_means_whole_words_and_a_variant_can_be_named() -> None:
 # --- ratios ------------------------------------------------------------------------------------------
 
 SECONDS = {"a": 2.0, "b": 1.0, "c": 0.5, "d": 4.0}
-TURN: levels.Turn = [
+TURN: relative.Turn = [
     (None, 1.0), ("a", 2.0), ("b", 1.0), (None, 1.0), ("c", 0.5), ("d", 4.0), (None, 1.0),
 ]  # fmt: skip
 
 
 def test_a_ratio_is_the_defaults_seconds_over_the_levels() -> None:
-    assert levels.ratios(TURN) == {"a": 0.5, "b": 1.0, "c": 2.0, "d": 0.25}
-    assert levels.itself(TURN) == [1.0]
+    assert relative.ratios(TURN) == {"a": 0.5, "b": 1.0, "c": 2.0, "d": 0.25}
+    assert relative.itself(TURN) == [1.0]
 
 
 def test_a_machine_that_slows_down_to_half_its_speed_changes_no_ratio() -> None:
     drifting = [(name, seconds * (1 + i / (len(TURN) - 1))) for i, (name, seconds) in enumerate(TURN)]
-    assert levels.ratios(drifting) == pytest.approx(levels.ratios(TURN))
-    assert levels.itself(drifting) == pytest.approx([1.0])
+    assert relative.ratios(drifting) == pytest.approx(relative.ratios(TURN))
+    assert relative.itself(drifting) == pytest.approx([1.0])
 
 
 def test_a_jump_between_two_defaults_changes_their_neighbours_alone() -> None:
     jumped = [(name, seconds * (1 if i < 4 else 2)) for i, (name, seconds) in enumerate(TURN)]
-    found, before = levels.ratios(jumped), levels.ratios(TURN)
+    found, before = relative.ratios(jumped), relative.ratios(TURN)
     assert (found["a"], found["b"]) == (before["a"], before["b"])
 
 
 def test_the_default_is_measured_around_every_few_levels() -> None:
     default = finding.Candidate("the default", SMALL)
-    others = [finding.Candidate(str(n), SMALL) for n in range(2 * levels.EVERY + 1)]
+    others = finding.Found([finding.Candidate(str(n), SMALL) for n in range(2 * levels.EVERY + 1)])
     for number in (0, 1):
         order = levels._order(default, others, number)
         assert order[0] is order[-1] is default
@@ -135,15 +135,15 @@ def test_the_default_is_measured_around_every_few_levels() -> None:
 
 
 def test_what_explains_a_ratio() -> None:
-    assert levels.explained(0.7, 0.7, "", 0.7) == ""
-    assert levels.explained(0.5, 1.0, "", 0.7) == "arithmetic"
-    assert levels.explained(0.5, 0.5, "no such units", 0.7) == "emulated"
-    assert levels.explained(0.5, 0.6, "", 0.7) == "unexplained"
-    assert levels.explained(0.5, 0.6, "", 0.7, few=True) == "few tokens"
+    assert relative.explained(0.7, 0.7, "", 0.7) == ""
+    assert relative.explained(0.5, 1.0, "", 0.7) == "arithmetic"
+    assert relative.explained(0.5, 0.5, "no such units", 0.7) == "emulated"
+    assert relative.explained(0.5, 0.6, "", 0.7) == "unexplained"
+    assert relative.explained(0.5, 0.6, "", 0.7, few=True) == "few tokens"
 
 
 def test_an_updates_share_shrinks_with_the_micro_batches_that_share_it() -> None:
-    cost = levels.Cost(gradient=2.0, update=1.0, tokens=4, flops_per_token=1.0, parameters=1)
+    cost = relative.Cost(gradient=2.0, update=1.0, tokens=4, flops_per_token=1.0, parameters=1)
     assert cost.per_token(1) == 3 / 4
     assert cost.per_token(10) == 21 / 40
 
