@@ -186,7 +186,14 @@ class _Lab:
             if recipe.model.layer_drop:
                 steps = max(steps, LAYER_DROP_STEPS)
             gradient, update = self._parts(subject, steps)
-            return Cost(gradient, update, subject.tokens, subject.flops_per_token, subject.parameters)
+            return Cost(
+                gradient,
+                update,
+                subject.tokens,
+                subject.flops_per_token,
+                subject.parameters,
+                recipe.train.optimizer.second_order,
+            )
         finally:
             del subject
             if recipe.train.compile:
@@ -236,6 +243,7 @@ def _line(row: Row, threshold: float) -> str:
         f"with {row.beside}" if row.beside else "",
         f"does {row.flops:.1f}× the arithmetic" if row.below == "arithmetic" else "",
         f"micro-batches of {row.tokens} tokens" if row.below == "few tokens" else "",
+        "its second derivatives are not in the FLOPs" if row.below == "second derivatives" else "",
         "emulated" if row.emulated else "",
         "**unexplained**" if row.below == "unexplained" else "",
     ]

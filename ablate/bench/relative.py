@@ -9,7 +9,7 @@ from typing import Literal
 
 from ablate.bench.candidates import Candidate
 
-Why = Literal["", "emulated", "arithmetic", "few tokens", "unexplained"]
+Why = Literal["", "emulated", "arithmetic", "second derivatives", "few tokens", "unexplained"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,12 @@ class Cost:
     tokens: int  # per micro-batch
     flops_per_token: float
     parameters: int
+    second_order: bool = False  # the update differentiates the gradients of all its micro-batches
 
     def per_token(self, micro_batches: float) -> float:
         """Seconds, in steps of so many micro-batches."""
+        if self.second_order:
+            return (self.gradient + self.update) / self.tokens
         return (micro_batches * self.gradient + self.update) / (micro_batches * self.tokens)
 
 
@@ -109,7 +112,12 @@ class Table:
         ratio, first_steps, cost = statistics.median(full), statistics.median(first), costs[0]
         flops = cost.flops_per_token / default.flops_per_token
         emulated = self.emulated(one)
-        least, few = min(ratio, first_steps), cost.tokens < default.tokens / 2
+        least = min(ratio, first_steps)
+        why = explained(least, least * flops, emulated, self.threshold)
+        if why == "unexplained" and cost.second_order:
+            why = "second derivatives"
+        elif why == "unexplained" and cost.tokens < default.tokens / 2:
+            why = "few tokens"
         return Row(
             level=one.name,
             beside=one.beside,
@@ -124,16 +132,14 @@ class Table:
             gradient_seconds=statistics.median(cost.gradient for cost in costs),
             update_seconds=statistics.median(cost.update for cost in costs),
             emulated=emulated,
-            below=explained(least, least * flops, emulated, self.threshold, few=few),
+            below=why,
         )
 
 
-def explained(ratio: float, per_flop: float, emulated: str, threshold: float, *, few: bool = False) -> Why:
-    """What explains a ratio; empty where it needs no explanation. `few`: micro-batches of few tokens."""
+def explained(ratio: float, per_flop: float, emulated: str, threshold: float) -> Why:
+    """What explains a ratio; empty where it needs no explanation."""
     if ratio >= threshold:
         return ""
     if emulated:
         return "emulated"
-    if per_flop >= threshold:
-        return "arithmetic"
-    return "few tokens" if few else "unexplained"
+    return "arithmetic" if per_flop >= threshold else "unexplained"

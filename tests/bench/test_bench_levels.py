@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace as replace_fields
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from ablate.bench import candidates as finding
@@ -139,13 +141,14 @@ def test_what_explains_a_ratio() -> None:
     assert relative.explained(0.5, 1.0, "", 0.7) == "arithmetic"
     assert relative.explained(0.5, 0.5, "no such units", 0.7) == "emulated"
     assert relative.explained(0.5, 0.6, "", 0.7) == "unexplained"
-    assert relative.explained(0.5, 0.6, "", 0.7, few=True) == "few tokens"
 
 
 def test_an_updates_share_shrinks_with_the_micro_batches_that_share_it() -> None:
     cost = relative.Cost(gradient=2.0, update=1.0, tokens=4, flops_per_token=1.0, parameters=1)
     assert cost.per_token(1) == 3 / 4
     assert cost.per_token(10) == 21 / 40
+    curved = replace_fields(cost, second_order=True)  # whose update goes through all their graphs again
+    assert curved.per_token(1) == curved.per_token(10) == 3 / 4
 
 
 # --- measured ----------------------------------------------------------------------------------------
@@ -220,3 +223,17 @@ def test_a_step_of_the_bench_is_a_step_of_the_trial(changes) -> None:
         )
     for own, trials in zip(subject.model.parameters(), module.model.parameters(), strict=True):
         assert torch.equal(own, trials)
+
+
+def test_an_update_of_second_derivatives_grows_with_the_micro_batches_of_its_step() -> None:
+    """Which is why the bench does not spread it over them."""
+    recipe = replace(tiny(), {"train.optimizer": "adahessian", "train.precision": "fp32"})
+    counted = []
+    for micro_batches in (1, 3):
+        subject = ours(recipe, 2, 64, CPU)
+        for _ in range(micro_batches):
+            subject.backward(subject.loss())
+        with FlopCounterMode(display=False) as counter:
+            subject.update()
+        counted.append(counter.get_total_flops())
+    assert counted[1] == 3 * counted[0] > 0
