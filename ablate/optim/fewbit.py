@@ -2,7 +2,7 @@
 
 Its own step is made to be compiled, which takes seconds per weight shape on the training clock; uncompiled it
 searches every number's code in eight passes of gathers. Here a table of all upper halves of an fp32 number
-says the code but for one comparison: 0.2 s instead of 1.3 for 4.7 M weights on a CPU thread.
+says the code but for one comparison: 0.11 s instead of 1.24 for 4.7 M weights on a CPU thread.
 """
 
 from __future__ import annotations
