@@ -527,6 +527,40 @@ def bench_levels(
     _json(report.to_dict()) if form is Shape.json else print(levels.markdown(report))
 
 
+@bench_app.command("scaling")
+def bench_scaling(
+    recipe: Annotated[str, typer.Option(help="what is varied: a preset or a recipe file")] = "crammed-small",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
+    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="on a CPU; as a trial of yours has")] = 1,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="micro-batches per round")] = 1,
+    parallel: Annotated[bool, typer.Option(help="also two processes side by side, on a CPU")] = True,
+    keep: Annotated[bool, typer.Option("--save/--no-save", help="keep the cost model for `plan`")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="a folder for bench.json, bench.md and scaling.svg")
+    ] = None,
+    form: Format = Shape.text,
+) -> None:
+    """Speed against micro-batch, length, depth, width, vocabulary; and the cost model of `plan`."""
+    from ablate.bench import plumbing, scaling, showscaling
+    from ablate.scheduling.steps import find_recipe
+    from ablate.speed.saved import save
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    report = scaling.bench(
+        find_recipe(recipe), recipe, device=device, precision=precision, threads=threads, rounds=rounds,
+        steps=steps, side_by_side=parallel, loop=plumbing.loop_seconds, tell=tell,
+    )  # fmt: skip
+    if out is not None:
+        showscaling.write(report, out)
+    if keep:
+        tell(f"`ablate plan` predicts with {save(report.model, recipe)}")
+    _json(report.to_dict()) if form is Shape.json else _show(showscaling.terminal(report), width=200)
+
+
 @bench_app.command("plumbing")
 def bench_plumbing(
     recipe: Annotated[str, typer.Option(help="whose step it is a share of")] = "crammed-small",

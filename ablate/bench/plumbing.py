@@ -83,6 +83,18 @@ def bench(
 ) -> Plumbing:
     """Measure the plumbing, and one step of `recipe` on this CPU for scale."""
     torch.set_num_threads(1)
+    ms = parts(steps, rounds, tell)
+    tell(f"a step of {name}")
+    subject = ours(recipe, *size_of(recipe), torch.device("cpu"))
+    subject.step()
+    return Plumbing(
+        steps, rounds, ms["data"], ms["by hand"], ms["trial"], name,
+        1e3 * statistics.median(_cpu(subject.step) for _ in range(3)),
+    )  # fmt: skip
+
+
+def parts(steps: int, rounds: int, tell: Callable[[str], None]) -> dict[str, float]:
+    """Milliseconds of `data`, a step `by hand` and a step of a `trial`: medians over rounds in turns."""
     small = replace(preset("crammed-small"), SMALL)
     with tempfile.TemporaryDirectory(prefix="ablate-bench-") as folder:
         root = Path(folder)
@@ -99,14 +111,13 @@ def bench(
             if turn:
                 for what, value in taken.items():
                     seconds[what].append(value)
-    tell(f"a step of {name}")
-    subject = ours(recipe, *size_of(recipe), torch.device("cpu"))
-    subject.step()
-    ms = {what: 1e3 * statistics.median(values) for what, values in seconds.items()}
-    return Plumbing(
-        steps, rounds, ms["data"], ms["by hand"], ms["trial"], name,
-        1e3 * statistics.median(_cpu(subject.step) for _ in range(3)),
-    )  # fmt: skip
+    return {what: 1e3 * statistics.median(values) for what, values in seconds.items()}
+
+
+def loop_seconds(steps: int = 200, rounds: int = 3, tell: Callable[[str], None] = lambda text: None) -> float:
+    """What a trial adds to each bare micro-batch on a CPU: its batch, Lightning, callbacks and logging."""
+    ms = parts(steps, rounds, tell)
+    return max(0.0, ms["trial"] - ms["by hand"] + ms["data"]) / 1e3
 
 
 def _cpu(act: Callable[[], object], times: int = 1) -> float:

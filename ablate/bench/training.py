@@ -102,7 +102,7 @@ def bench(
         if threads:
             torch.set_num_threads(threads)
     recipe = changed(recipe, compiled=None, precision=precision)
-    _require_possible(recipe, where)
+    require_possible(recipe, where)
     usual = size_of(recipe)
     size, words = rows or usual[0], vocabulary or usual[1]
     made: list[tuple[Subject, float]] = []
@@ -146,7 +146,7 @@ def bench(
     )
 
 
-def _require_possible(recipe: Recipe, device: torch.device) -> None:
+def require_possible(recipe: Recipe, device: torch.device) -> None:
     told = recipe.problems()
     support = recipe.train.precision.supported(device)
     if not support.ok:

@@ -1,7 +1,8 @@
 """What a study would do and cost, before anything starts: arms with their exact differences, hours, power.
 
-Pure: a frozen study and the records that exist go in, a value comes out. Hours are stated only where they
-follow from the budget or from trials already run, never guessed.
+Pure: a frozen study and the records that exist go in, a value comes out. Hours and tokens are stated only
+where they follow from the budget, from trials already run, or from speeds that were measured on this machine;
+the last are marked as predicted, and where none of them knows an arm, nothing is guessed.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ablate.analysis import power
 from ablate.analysis.spared import Spared, spared
 from ablate.budget import Budget
 from ablate.records import FrozenArm, FrozenStudy, Record
+from ablate.scheduling.foresight import Foresight, Pace, observed
 
 # Weights and two Adam moments, float32, twice (the last two checkpoints are kept); a finished one: weights.
 BYTES_RUNNING, BYTES_DONE = 4 * 3 * 2, 4
@@ -31,6 +33,10 @@ class PlannedArm:
     changes: dict[str, list[Any]]
     budget: str
     parameters: int | None
+    tokens: float | None = None  # that one trial sees
+    training_hours: float | None = None  # of one trial
+    pace: str = ""  # whence these two are known, or why they are not; empty: nobody has measured
+    observed: bool = False  # on finished trials
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,11 @@ class Plan:
     fraction: dict[str, Any]  # resolution and aliases of a fractional design
     spared: Spared | None
     warnings: list[str]
+    predicted: list[str] = field(default_factory=list)  # arms whose hours or tokens are predictions
+    predicted_within: float | None = None  # the relative error to expect of predictions
+    notes: list[str] = field(
+        default_factory=list
+    )  # on predictions: why there is none, what could not be read
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,10 +128,17 @@ def make_plan(
     rate_per_hour: float | None = None,
     watts: float | None = None,
     pilot: SpreadOf | None = None,
+    foresight: Foresight | None = None,
 ) -> Plan:
-    """The plan of a study. The spread comes from its own finished blocks, else from `pilot`."""
+    """The plan of a study. The spread comes from its own finished blocks, else from `pilot`; what a trial of
+    an arm takes and sees from its own finished trials, else from `foresight`.
+    """
     ours = [r for r in records if r.trial in study.trials and r.state == "complete"]
-    parts = _parts(study)
+    ahead = foresight or Foresight()
+    seen = observed(study, ours)
+    paces = {**ahead.paces, **seen}
+    predicted = [name for name, pace in paces.items() if name not in seen and pace.known]
+    parts = _parts(study, paces)
     trials = sum(part.most for part in parts)
     hours = _total(part.hours for part in parts)
     took = [r.spent.get("occupied", 0.0) + r.spent.get("evaluation", 0.0) for r in ours]
@@ -134,7 +152,7 @@ def make_plan(
         question=study.question,
         outcome=study.outcome,
         design=study.design,
-        arms=[_arm(arm) for arm in study.arms if arm.search is None],
+        arms=[_arm(arm, paces.get(arm.name), arm.name in seen) for arm in study.arms if arm.search is None],
         blocks=blocks,
         parts=parts,
         trials=trials,
@@ -151,17 +169,21 @@ def make_plan(
         fraction={"resolution": study.resolution, "aliases": study.aliases} if study.aliases else {},
         spared=spared(study, ours) if study.elastic and ours else None,
         warnings=[*_warnings(study, blocks), *study.cautions],
+        predicted=predicted,
+        predicted_within=ahead.within if predicted else None,
+        notes=ahead.notes,
     )
 
 
-def _arm(arm: FrozenArm) -> PlannedArm:
-    return PlannedArm(arm.name, arm.changes, str(Budget(**arm.budget)), arm.parameters)
+def _arm(arm: FrozenArm, pace: Pace | None, observed: bool) -> PlannedArm:
+    known = () if pace is None else (pace.tokens, pace.hours, pace.source, observed)
+    return PlannedArm(arm.name, arm.changes, str(Budget(**arm.budget)), arm.parameters, *known)
 
 
 # --- trials and hours --------------------------------------------------------------------------------
 
 
-def _parts(study: FrozenStudy) -> list[Part]:
+def _parts(study: FrozenStudy, paces: Mapping[str, Pace]) -> list[Part]:
     """What the trials are for: screening or tuning first, then the comparison."""
     found = []
     for phase, what in (("screen", "search"), ("tune", "tuning")):
@@ -176,7 +198,7 @@ def _parts(study: FrozenStudy) -> list[Part]:
         n = study.confirm["top"] * study.confirm["blocks"]
         found.append(Part("best of the search again", n, n, _hours(study.budget, n)))
     listed = _listed(study)
-    hours = _total(_hours(arm.budget, most) for arm, _, most in listed)
+    hours = _total(_hours_of(arm, most, paces) for arm, _, most in listed)
     least, most = sum(n for _, n, _ in listed), sum(n for _, _, n in listed)
     return [*found, Part("comparison" if not study.searches else "listed arms", least, most, hours)]
 
@@ -203,6 +225,14 @@ def _listed(study: FrozenStudy) -> list[tuple[FrozenArm, int, int]]:
 def _hours(budget: Mapping[str, Any], trials: int) -> float | None:
     amount = float(budget["amount"])
     return amount * trials / 3600 if budget["unit"] == "seconds" or amount == 0 else None
+
+
+def _hours_of(arm: FrozenArm, trials: int, paces: Mapping[str, Pace]) -> float | None:
+    """By the budget where that is a time, else as known of the arm."""
+    by_budget, pace = _hours(arm.budget, trials), paces.get(arm.name)
+    if by_budget is not None or pace is None or pace.hours is None:
+        return by_budget
+    return pace.hours * trials
 
 
 def _total(hours: Any) -> float | None:

@@ -6,6 +6,7 @@ A study that was frozen from the same file is planned from `study.json`, without
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 from ablate.records import FrozenStudy, StudyPaths, load_records, read_study
 from ablate.records.store import RecordError
 from ablate.scheduling.find import study_name
+from ablate.scheduling.foresight import Foresight, foresight, observed
 from ablate.scheduling.plan import Plan, SpreadOf, make_plan, pilot_spread
+from ablate.speed.saved import Machine, load
 
 if TYPE_CHECKING:
     from ablate.scheduling.executors import LocalExecutor
@@ -33,18 +36,27 @@ def plan_study(
     known = SpreadOf(float(stated), "stated") if stated else read_pilot(runs, frozen.name)
     run = frozen.run
     here = _local_executor(run)
+    elsewhere = (run.get("executor") or {}).get("kind", "local") != "local" or run.get("gpus_per_trial")
+    many = int(workers or run.get("workers") or here.workers)
     plan = make_plan(
         frozen,
         records,
-        workers=workers or run.get("workers") or here.workers,
+        workers=many,
         rate_per_hour=run.get("rate_per_hour"),
         watts=run.get("watts"),
         pilot=known,
+        foresight=None if elsewhere else _foresight(frozen, here, many, observed(frozen, records)),
     )
-    if (run.get("executor") or {}).get("kind", "local") != "local" or run.get("gpus_per_trial"):
+    if elsewhere:
         return plan  # it trains elsewhere: this machine's CPU does not matter
     refused = [f"{told} (`ablate run` refuses the study on this machine)" for told in here.refusals(frozen)]
     return replace(plan, warnings=[*plan.warnings, *refused, *here.cautions(frozen)])
+
+
+def _foresight(frozen: FrozenStudy, here: LocalExecutor, workers: int, seen: Container[str]) -> Foresight:
+    """By the speeds of what trials of this machine have: a GPU, or their share of the cores."""
+    machine = Machine.gpu() if here.gpus else Machine.cpu(replace(here, workers=workers).threads_each)
+    return foresight(frozen, machine, *load(machine), seen)
 
 
 def unchanged(study_file: Path, runs: Path) -> FrozenStudy | None:

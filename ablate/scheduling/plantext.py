@@ -6,7 +6,7 @@ from typing import Any
 
 from ablate.knobs import show
 from ablate.scheduling.plan import Part, Plan, PlannedArm
-from ablate.words import roman
+from ablate.words import each_once, roman
 
 MOST_ARMS = 60  # shown one by one
 
@@ -26,16 +26,47 @@ def text(plan: Plan) -> str:
         "",
         *_power(plan),
         *([str(plan.spared)] if plan.spared else []),
+        *_unknown(plan),
+        *plan.notes,
         *(f"warning: {warning}" for warning in plan.warnings),
     ]
     return "\n".join(parts)
 
 
 def _arm(arm: PlannedArm) -> str:
-    size = f"  [{arm.parameters:,} parameters, {arm.budget}]" if arm.parameters else f"  [{arm.budget}]"
-    lines = [f"  {arm.name}{size}"]
+    said = [f"{arm.parameters:,} parameters"] if arm.parameters else []
+    said += [arm.budget, *_pace(arm)]
+    lines = [f"  {arm.name}  [{', '.join(said)}]"]
     lines += [f"      {path}: {show(a)} → {show(b)}" for path, (a, b) in arm.changes.items()]
     return "\n".join(lines)
+
+
+def _pace(arm: PlannedArm) -> list[str]:
+    """Of a trial: the tokens where its budget is a time, else the hours."""
+    if arm.tokens is None or arm.training_hours is None:
+        return []
+    found = _hours(arm.training_hours) if _untimed(arm) else f"{_many(arm.tokens)} tokens"
+    return [f"{found} {'measured' if arm.observed else 'predicted'}"]
+
+
+def _untimed(arm: PlannedArm) -> bool:
+    """Whether its budget is in steps, tokens or FLOPs: `4000 steps`, where a time is `24h`."""
+    return " " in arm.budget
+
+
+def _many(count: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f}"
+
+
+def _unknown(plan: Plan) -> list[str]:
+    """Whence predictions are, and which arms have none."""
+    sources = sorted({arm.pace for arm in plan.arms if arm.name in plan.predicted})
+    found = [f"{source} (±{100 * (plan.predicted_within or 0):.0f} %)" for source in sources]
+    told = [(arm.name, f"not predicted: {arm.pace}") for arm in plan.arms if arm.pace and arm.tokens is None]
+    return found + each_once(told)
 
 
 def _trials(plan: Plan) -> list[str]:
@@ -66,7 +97,8 @@ def _costs(plan: Plan) -> list[str]:
     at_most = "" if all(p.least == p.most for p in plan.parts) else " at most"
     if plan.training_hours is not None:
         hours = _hours(plan.training_hours)
-        found.append(f"training: {hours}{at_most} (start-up and evaluation come on top)")
+        said = "predicted; " if any(_untimed(arm) and arm.name in plan.predicted for arm in plan.arms) else ""
+        found.append(f"training: {hours}{at_most} ({said}start-up and evaluation come on top)")
     if plan.hours is not None:
         found.append(f"all trials: {_hours(plan.hours)}{at_most}, as measured on {plan.done} finished ones")
     if plan.wall_hours is not None:
