@@ -597,6 +597,40 @@ def bench_data(
     _json(report.to_dict()) if form is Shape.json else print(report.text())
 
 
+@bench_app.command("glue")
+def bench_glue(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="a checkpoint, or the folder of a trial")
+    ],
+    tasks: Annotated[
+        str | None, typer.Option(help="such as cola,mrpc; default: all of GLUE's eight that are present")
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="a study file whose `evaluate` section names the tasks instead")
+    ] = None,
+    max_train: Annotated[int | None, typer.Option(min=1, help="examples of each training set")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="for all, such as finetune.lr=1e-4; again for more")
+    ] = None,
+    grouped: Annotated[
+        bool, typer.Option(help="also the peer with dynamic padding and lengths grouped")
+    ] = True,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="on a CPU")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="each with a fine-tuning seed of its own")] = 3,
+    form: Format = Shape.text,
+) -> None:
+    """Fine-tuning a checkpoint on its tasks, against transformers' Trainer with the same settings."""
+    from ablate.bench import glue
+
+    report = glue.bench(
+        checkpoint, glue.section(tasks, study, max_train), changes=glue.assignments(set_ or []),
+        device=device, threads=threads, rounds=rounds, grouped=grouped,
+        tell=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    _json(report.to_dict()) if form is Shape.json else print(report.text())
+
+
 def _json(value: Any) -> None:
     from pydantic_core import to_json
 

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ablate.evaluation.batching import epoch_batches, factor, steps, width, window_for
+from ablate.evaluation.batching import epoch_groups, factor, steps, width, window_for
 from ablate.evaluation.config import FinetuneConfig
 from ablate.evaluation.encode import Tokens
 from ablate.model import ClassificationHead, set_dropout
+from ablate.model.bert import Encoder
 from ablate.optim import parameter_groups
 from ablate.streams import stream
 
@@ -64,10 +65,12 @@ class Finetuner:
     """Fine-tunes copies of one pretrained encoder; every run has the same weights and its own streams."""
 
     def __init__(
-        self, encoder: nn.Module, width: int, config: FinetuneConfig, *, bf16: bool, seed: int
+        self, encoder: Encoder, width: int, config: FinetuneConfig, *, bf16: bool, seed: int
     ) -> None:
         self._start = {name: value.detach().clone() for name, value in encoder.state_dict().items()}
         self._encoder = copy.deepcopy(encoder).requires_grad_(True)
+        if config.pooler == "cls":
+            self._encoder.keep_first()
         self._config, self._seed = config, seed
         self.device = next(encoder.parameters()).device
         self._autocast = lambda: torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
@@ -96,19 +99,23 @@ class Finetuner:
         with self._private_randomness(streams[_DROPOUT]):
             for epoch in range(self._config.epochs):
                 summed = torch.zeros((), device=self.device)
-                for rows, longest in self._batches(train, streams[_ORDER] + epoch, window):
+                for batch in self._batches(train, streams[_ORDER] + epoch, window):
                     self._set_lr(optimizer, step / total)
-                    with self._autocast():
-                        out = model(*train.batch(rows, longest))
-                    loss = loss_of(out.squeeze(1) if outputs == 1 else out, targets.index_select(0, rows))
                     optimizer.zero_grad(set_to_none=True)
-                    loss.backward()
+                    size = sum(len(rows) for rows, _ in batch)
+                    for rows, longest in batch:
+                        with self._autocast():
+                            out = model(*train.batch(rows, longest))
+                        labels_of = targets.index_select(0, rows)
+                        mean = loss_of(out.squeeze(1) if outputs == 1 else out, labels_of)
+                        loss = mean * (len(rows) / size)
+                        loss.backward()
+                        summed += loss.detach()
                     if self._config.clip is not None:
                         nn.utils.clip_grad_norm_(model.parameters(), self._config.clip)
                     optimizer.step()
-                    summed += loss.detach()
                     step += 1
-                    tick(len(rows))
+                    tick(size)
                 if not torch.isfinite(summed):  # once per epoch: a check per step would wait for the device
                     raise FloatingPointError(f"the fine-tuning loss is not finite in epoch {epoch + 1}")
         return model
@@ -149,13 +156,17 @@ class Finetuner:
         for group in optimizer.param_groups:
             group["lr"] = self._config.lr * factor(self._config.schedule, self._config.warmup, progress)
 
-    def _batches(self, train: Rows, seed: int, window: int) -> Iterator[tuple[torch.Tensor, int]]:
-        """One epoch: each batch's rows on the device, and its longest length."""
-        batches = epoch_batches(train.host_lengths, self._config.batch, seed, window)
-        longest = [int(train.host_lengths[rows].max()) for rows in batches]
-        # One transfer per epoch; each batch is a view of it.
-        order = _to(np.concatenate(batches), self.device).split([len(rows) for rows in batches])
-        return zip(order, longest, strict=True)
+    def _batches(self, train: Rows, seed: int, window: int) -> Iterator[list[tuple[torch.Tensor, int]]]:
+        """One epoch: each batch in groups of like lengths, as rows on the device and their longest length."""
+        # A GPU takes a batch at once: steps of so few tokens are latency there.
+        split = self.device.type == "cpu"
+        groups = epoch_groups(train.host_lengths, self._config.batch, seed, window, split=split)
+        flat = [rows for batch in groups for rows in batch]
+        # One transfer per epoch; each group is a view of it.
+        order = _to(np.concatenate(flat), self.device).split([len(rows) for rows in flat])
+        longest = [int(train.host_lengths[rows].max()) for rows in flat]
+        found = zip(order, longest, strict=True)
+        return ([next(found) for _ in batch] for batch in groups)
 
     @contextlib.contextmanager
     def _private_randomness(self, seed: int) -> Iterator[None]:

@@ -184,7 +184,7 @@ class _Work:
         self, task: Task, data: Loaded, tokens: dict[str, Tokens], fingerprint: str, repeat: int
     ) -> None:
         rows = {name: Rows.of(split, self._tuner.device) for name, split in tokens.items()}
-        labels, shift, spread = _targets(task, data)
+        labels, shift, spread = targets(task, data)
         total = len(labels) * self._config.epochs
         tick = lambda used: self._heartbeat.add(task, used / total)  # noqa: E731
         model = self._tuner.run(task.index, repeat, rows["train"], labels, data.outputs, tick)
@@ -212,7 +212,7 @@ def _splits(data: Loaded) -> list[tuple[str, Any]]:
     return [("train", data.train), *data.validation.items(), *data.unlabelled.items()]
 
 
-def _targets(task: Task, data: Loaded) -> tuple[np.ndarray, np.float32, np.float32]:
+def targets(task: Task, data: Loaded) -> tuple[np.ndarray, np.float32, np.float32]:
     """Training targets; a regression's are standardised, its outputs put back by x · spread + shift."""
     if not task.regression:
         return data.train.labels, np.float32(0), np.float32(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,36 +26,74 @@ class ExportError(ValueError):
     """Nothing was written; the message says which rule was broken, how, and the way out."""
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """A checkpoint with what it was trained by: the model is in fp32, on the CPU, in evaluation mode."""
+
+    checkpoint: Checkpoint
+    recipe: Recipe
+    model: Bert
+    tokenizer: Path  # its file
+
+    @property
+    def family(self) -> native.Family | None:
+        """The class of `transformers` that the model is, if it is one of theirs."""
+        few_bit = self.recipe.train.precision.few_bit(self.model) is not None
+        return None if few_bit else native.family(self.recipe)
+
+
+def read_checkpoint(given: Path) -> Pretrained:
+    """The newest whole checkpoint below a path: a checkpoint itself, the folder of several, a trial.
+
+    Raises ExportError.
+    """
+    found, tokenizer = _read(given)
+    recipe = recipe_from(found.state["recipe"])
+    return Pretrained(found, recipe, _model(found, recipe), tokenizer)
+
+
 def export(given: Path, folder: Path) -> Path:
     """Write the newest checkpoint of a trial so that `AutoModel.from_pretrained(folder)` loads it.
 
-    `given` is a checkpoint, the folder of a trial's checkpoints, or a trial. The architectures of BERT and of
-    ModernBERT become plain ones of theirs, every other brings its own sources and is loaded with
-    `trust_remote_code=True`.
-    Raises ExportError.
+    `given` is a checkpoint, the folder of a trial's checkpoints, or a trial. Raises ExportError.
     """
+    _require_transformers()
+    _require_new(folder)
+    return write(read_checkpoint(given), folder)
+
+
+def _require_transformers() -> None:
     if importlib.util.find_spec("transformers") is None:
         raise ExportError(
             "export needs transformers, which is not installed: pip install 'ablate-bert[export]'"
         )
+
+
+def _require_new(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"export writes a new folder, and {folder} is there already; choose another name")
-    found, tokenizer = _read(given)
-    recipe = recipe_from(found.state["recipe"])
-    model = _model(found, recipe)
+
+
+def write(pretrained: Pretrained, folder: Path) -> Path:
+    """Write a model as a new folder, whole or not at all.
+
+    The architectures of BERT and of ModernBERT become plain ones of theirs, every other brings its own
+    sources and is loaded with `trust_remote_code=True`. Raises ExportError.
+    """
+    _require_transformers()
+    _require_new(folder)
+    recipe, model, theirs = pretrained.recipe, pretrained.model, pretrained.family
     whole = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir(parents=True)
-    few_bit = recipe.train.precision.few_bit(model) is not None
-    theirs = None if few_bit else native.family(recipe)
     if theirs is not None:
         theirs.convert(model, recipe).save_pretrained(whole)
     else:
         _own(model, recipe).save_pretrained(whole)
         for name, text in bundle("ablate.export.modeling_ablate").items():
             (whole / name).write_text(text, encoding="utf-8")
-    _tokenizer(tokenizer, recipe.data.length).save_pretrained(whole)
-    (whole / "README.md").write_text(_card(found, recipe, theirs), encoding="utf-8")
+    _tokenizer(pretrained.tokenizer, recipe.data.length).save_pretrained(whole)
+    (whole / "README.md").write_text(_card(pretrained.checkpoint, recipe, theirs), encoding="utf-8")
     if folder.is_dir():
         folder.rmdir()
     whole.rename(folder)

@@ -19,6 +19,7 @@ from ablate.model.feedforward import feedforward
 from ablate.model.head import HEADS, decoder
 from ablate.model.init import initialize
 from ablate.model.residual import RESIDUALS, PreNorm
+from ablate.model.stack import Blocks
 
 SEPARATOR = 3  # the id of [SEP]; an exported model comes without ablate.data
 
@@ -35,9 +36,20 @@ class Block(nn.Module):
         if index == 0 and not config.first_norm and isinstance(self.attention, PreNorm):
             self.attention.norm = nn.Identity()
         self.feedforward = residual(feedforward(config), config, dropout) if widens else Skip()
+        self.kept = every_position  # those whose result is asked for
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None) -> Tensor:
-        return self.feedforward(self.attention(x_BTD, bias))
+        return self.feedforward(self.kept(self.attention(x_BTD, bias)))
+
+
+def every_position(x_BTD: Tensor) -> Tensor:
+    """As it is."""
+    return x_BTD
+
+
+def first_position(x_BTD: Tensor) -> Tensor:
+    """[B, 1, D]."""
+    return x_BTD[:, :1]
 
 
 class Skip(nn.Module):
@@ -96,6 +108,16 @@ class Encoder(nn.Module):
                 f"rows of {ids_BT.shape[1]} tokens do not fit an encoder built for {self.length}"
             )
         return self.contextual(self.embedding(ids_BT), mask_BT)
+
+    def keep_first(self) -> None:
+        """From now on return [B, 1, D], the first position's vector, and leave out what it does not need.
+
+        Nothing passes between positions after the last attention: the feed-forward sublayer behind it, two
+        thirds of a layer's products, is for one of T. Where blocks run more than once, or in the middle at
+        another length, the encoder still returns [B, T, D]; so does a block that training leaves out.
+        """
+        if type(self.blocks) is Blocks:
+            self.blocks[-1].kept = first_position  # type: ignore[assignment]
 
     def contextual(self, x_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
         """[B, T, D] from embedded tokens."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ablate.model.bert import Bert
+    from ablate.model.bert import Bert, Encoder
     from ablate.model.head import TiedDecoder
     from ablate.model.linear import Linear, Product
     from ablate.model.quantization import Quantizer
@@ -168,7 +168,7 @@ class _Precision(Config):
         """The optimizer that `config` asks for, over these weights."""
         return config.build(groups, lr, weight_decay)
 
-    def for_finetuning(self, encoder: nn.Module) -> nn.Module:
+    def for_finetuning(self, encoder: Encoder) -> Encoder:
         """The encoder that fine-tuning copies: fp32 weights, layers as the module's text says."""
         return encoder
 
@@ -308,7 +308,7 @@ class PureBF16(_Precision):
         assert config.kind == "adamw"
         return _stochastic_adamw(groups, lr, (config.beta1, config.beta2), config.eps, weight_decay)
 
-    def for_finetuning(self, encoder: nn.Module) -> nn.Module:
+    def for_finetuning(self, encoder: Encoder) -> Encoder:
         return copy.deepcopy(encoder).float()
 
 
@@ -349,7 +349,7 @@ class _Quantized(_Autocast):
         model = outline(recipe.model, rows, recipe.data.length)
         return covered(model, self.skip_first, self.skip_last, self.decoder)
 
-    def for_finetuning(self, encoder: nn.Module) -> nn.Module:
+    def for_finetuning(self, encoder: Encoder) -> Encoder:
         from torch.nn import functional as F
 
         plain = copy.deepcopy(encoder)
@@ -559,7 +559,7 @@ class _BitNet(_Emulated):
         Knob("divide each layer's input by its root mean square first, as the authors' own layer does"),
     ] = True
 
-    def for_finetuning(self, encoder: nn.Module) -> nn.Module:
+    def for_finetuning(self, encoder: Encoder) -> Encoder:
         return encoder
 
     def few_bit(self, model: Bert) -> dict[str, Any] | None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.evaluation.batching import WINDOW, epoch_batches, factor, steps, width, window_for
+from ablate.evaluation.batching import (
+    WINDOW,
+    epoch_batches,
+    epoch_groups,
+    factor,
+    like_lengths,
+    steps,
+    width,
+    window_for,
+)
 
 lengths = st.lists(st.integers(1, 128), min_size=1, max_size=300).map(np.array)
 
@@ -18,6 +29,40 @@ def test_every_example_comes_exactly_once_per_epoch(lengths, batch, seed, window
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     assert max(map(len, batches)) <= batch
     assert len(batches) == steps(len(lengths), batch, 1)
+
+
+def price_of(widths: list[list[int]], price: int) -> int:
+    return sum(len(group) * max(group) + price for group in widths)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=9).map(np.array), st.integers(0, 60))
+def test_a_batch_is_parted_at_the_lowest_price(lengths, price):
+    groups = like_lengths(lengths, price)
+    assert sorted(np.concatenate(groups)) == list(range(len(lengths)))
+    found = price_of([lengths[group].tolist() for group in groups], price)
+    # Groups of the cheapest way are runs of the sorted rows: try every way to cut them.
+    by_length = sorted(lengths.tolist())
+    ways = itertools.product([False, True], repeat=len(by_length) - 1)
+    cheapest = min(price_of(runs_of(by_length, cuts), price) for cuts in ways)
+    assert found == cheapest
+
+
+def runs_of(values: list[int], cuts: tuple[bool, ...]) -> list[list[int]]:
+    found = [[values[0]]]
+    for value, cut in zip(values[1:], cuts, strict=True):
+        found.append([value]) if cut else found[-1].append(value)
+    return found
+
+
+def test_groups_have_the_rows_of_their_batches_and_little_padding():
+    lengths = np.random.default_rng(0).integers(1, 128, 2000)
+    batches = epoch_batches(lengths, 16, 3, window=1)
+    groups = epoch_groups(lengths, 16, 3, window=1, split=True)
+    assert [sorted(np.concatenate(parts)) for parts in groups] == [sorted(rows) for rows in batches]
+    whole = epoch_groups(lengths, 16, 3, window=1, split=False)
+    assert all(np.array_equal(rows, parts[0]) for rows, parts in zip(batches, whole, strict=True))
+    computed = sum(len(rows) * lengths[rows].max() for parts in groups for rows in parts)
+    assert computed < 1.3 * lengths.sum() < 0.75 * sum(len(rows) * lengths[rows].max() for rows in batches)
 
 
 def test_epochs_are_composed_differently_and_repeatably():

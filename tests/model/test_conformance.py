@@ -25,6 +25,18 @@ def test_output_keeps_its_shape_and_gradients_are_finite(config: ModelConfig):
 
 
 @every_arm
+def test_the_first_position_alone_is_what_it_is_among_all(config: ModelConfig):
+    ids, _, _ = batch()
+    real = torch.arange(LENGTH) < torch.tensor([[LENGTH], [9], [3]])
+    model = build(config).double().eval()
+    expected = model.encoder(ids, real)[:, 0]
+    model.encoder.keep_first()
+    found = model.encoder(ids, real)
+    torch.testing.assert_close(found[:, 0], expected)
+    assert found.shape[1] == (1 if config.stack.kind == "plain" else LENGTH)
+
+
+@every_arm
 def test_bf16_autocast_stays_close_to_fp32(config: ModelConfig):
     ids, positions, labels = batch()
     model = build(config)
