@@ -10,9 +10,6 @@ of its own, so that scores have a spread.
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +23,7 @@ from pydantic import ValidationError
 
 from ablate.bench.errors import BenchError
 from ablate.bench.glue_report import OURS, Report, Row
+from ablate.bench.run import circumstances, name_of, place
 from ablate.bench.subjects import synchronizer
 from ablate.bench.trainer import GROUPED, PADDED, Padding, Peer, quiet, require_packages
 from ablate.evaluation import EvaluateSpec, check
@@ -39,9 +37,7 @@ from ablate.export.write import Pretrained, read_checkpoint, write
 from ablate.knobs import replace
 from ablate.recipe import Recipe
 from ablate.records import TrialPaths
-from ablate.records.provenance import provenance
 from ablate.study import Study, explain
-from ablate.training.memory import keep_freed_memory
 
 
 def bench(
@@ -63,12 +59,7 @@ def bench(
     problems = check(spec)
     if problems:
         raise BenchError("\n".join(problems))
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise BenchError("--device cuda needs a CUDA device and there is none; leave --device out")
-    if where.type == "cpu":
-        keep_freed_memory()
-        torch.set_num_threads(threads)
+    where = place(device, threads)
     found = read_checkpoint(given)
     pretrained, notes = comparable(dataclasses.replace(found, recipe=changed(found.recipe, changes or {})))
     specs = one_by_one(spec)
@@ -81,8 +72,8 @@ def bench(
             contest.run(who, limited(specs[0], 2 * pretrained.recipe.finetune.batch), seed=rounds)
         rows = [contest.row(one) for one in specs]
         for turn in range(rounds):
-            for place, (one, row) in enumerate(zip(specs, rows, strict=True)):
-                for who in contest.names if (turn + place) % 2 == 0 else contest.names[::-1]:
+            for number, (one, row) in enumerate(zip(specs, rows, strict=True)):
+                for who in contest.names if (turn + number) % 2 == 0 else contest.names[::-1]:
                     seconds, score = contest.run(who, one, seed=turn)
                     row.seconds[who].append(seconds)
                     row.scores[who].append(score)
@@ -91,18 +82,15 @@ def bench(
         checkpoint=str(given),
         family=contest.family,
         precision="bf16" if pretrained.recipe.train.precision.finetunes_in_bf16 else "fp32",
-        device=torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
+        device=name_of(where),
         threads=torch.get_num_threads(),
         clock=contest.clock,
         rounds=rounds,
         finetune=pretrained.recipe.finetune.model_dump(mode="json"),
         longest=longest(pretrained.recipe),
         notes=notes,
-        load=[round(value, 2) for value in os.getloadavg()],
-        date=datetime.date.today().isoformat(),
-        command="ablate " + " ".join(sys.argv[1:]),
-        provenance=provenance(),
         rows=rows,
+        **circumstances(),
     )
 
 

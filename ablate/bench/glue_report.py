@@ -6,6 +6,8 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ablate.bench.show import threads
+
 OURS = "ablate"
 FLOOR = 2.5  # times our seconds that the padded peer takes for a suite
 
@@ -105,8 +107,7 @@ class Report:
     def _facts(self) -> list[str]:
         clock = "CPU seconds" if self.clock == "cpu" else "wall seconds"
         set_to = self.finetune
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        where = f"{self.device}, {threads}" if self.clock == "cpu" else self.device
+        where = f"{self.device}, {threads(self.threads)}" if self.clock == "cpu" else self.device
         told = [
             f"Peers: transformers' Trainer on {self.family}; padded: every text to {self.longest} tokens; "
             "grouped: each batch to its longest, texts of like length together, where shown.",

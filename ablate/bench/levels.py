@@ -7,12 +7,8 @@ while two hundred levels have their turns slows both sides of every ratio.
 
 from __future__ import annotations
 
-import datetime
 import gc
-import os
 import statistics
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,12 +16,12 @@ from typing import Any
 import torch
 
 from ablate.bench.candidates import Candidate, Found, candidates
-from ablate.bench.errors import BenchError
+from ablate.bench.measure import step
 from ablate.bench.relative import Cost, Row, Table
-from ablate.bench.subjects import Trained, changed, ours, size_of
+from ablate.bench.run import circumstances, name_of, place
+from ablate.bench.subjects import changed, ours, size_of
+from ablate.bench.training import require_possible
 from ablate.recipe import Recipe
-from ablate.records.provenance import provenance
-from ablate.training.memory import keep_freed_memory
 
 EVERY = 8  # levels between two measurements of the default
 LAYER_DROP_STEPS = 16  # over which its draws even out
@@ -78,16 +74,11 @@ def bench(
     tell: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """Measure every level of the knobs `only`, by default of all. Raises BenchError, UnknownKnobError."""
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise BenchError("--device cuda needs a CUDA device and there is none; leave --device out")
+    where = place(device, threads=1)
     if where.type == "cpu":
-        keep_freed_memory()
-        torch.set_num_threads(1)
         compiled = bool(compiled)
     recipe = changed(recipe, compiled=compiled, precision=None)
-    if recipe.problems():
-        raise BenchError("\n".join(recipe.problems()))
+    require_possible(recipe, where)
     found = candidates(recipe, only)
     _refuse_unsupported(found, where)
     words = vocabulary or size_of(recipe)[1]
@@ -100,7 +91,7 @@ def bench(
         recipe=name,
         precision=recipe.train.precision.kind,
         compiled=recipe.train.compile,
-        device=torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
+        device=name_of(where),
         threads=torch.get_num_threads(),
         clock=lab.clock,
         micro_batch=rows,
@@ -111,15 +102,12 @@ def bench(
         rounds=rounds,
         steps=steps,
         threshold=threshold,
-        load=[round(value, 2) for value in os.getloadavg()],
-        date=datetime.date.today().isoformat(),
-        command="ablate " + " ".join(sys.argv[1:]),
-        provenance=provenance(),
         default=table.row(default, None),
         itself=table.itself,
         levels=[table.row(one, one.name) for one in found.candidates],
         not_here=found.refused,
         left_out=found.left_out,
+        **circumstances(),
     )
 
 
@@ -154,7 +142,6 @@ class _Lab:
     def __init__(self, device: torch.device, rows: int, vocabulary: int, steps: int) -> None:
         self.device, self.rows, self.vocabulary, self.steps = device, rows, vocabulary, steps
         self.clock = "cpu" if device.type == "cpu" else "wall"
-        self.now = time.process_time if device.type == "cpu" else time.perf_counter
         gc.freeze()  # what is loaded by now stays: a collection after every level need not look at it
 
     def turn(
@@ -162,8 +149,8 @@ class _Lab:
     ) -> list[tuple[str | None, Cost]]:
         """Costs in the order of time; a level that fails is refused and not tried again."""
         measured: list[tuple[str | None, Cost]] = []
-        for place, one in enumerate(order):
-            tell(f"round {number + 1}, {place + 1} of {len(order)}: {one.name}")
+        for done, one in enumerate(order):
+            tell(f"round {number + 1}, {done + 1} of {len(order)}: {one.name}")
             default = one is order[0]
             try:
                 measured.append((None if default else one.name, self.cost(one.recipe, seed=number)))
@@ -185,7 +172,8 @@ class _Lab:
             steps = max(self.steps, getattr(recipe.train.optimizer, "every", 1))
             if recipe.model.layer_drop:
                 steps = max(steps, LAYER_DROP_STEPS)
-            gradient, update = self._parts(subject, steps)
+            parts = [step(subject, self.clock) for _ in range(steps)]
+            gradient, update = (statistics.mean(part) for part in zip(*parts, strict=True))
             return Cost(
                 gradient,
                 update,
@@ -199,20 +187,6 @@ class _Lab:
             if recipe.train.compile:
                 torch._dynamo.reset()  # or the ninth compiled model would no longer be compiled
             gc.collect()
-
-    def _parts(self, subject: Trained, steps: int) -> tuple[float, float]:
-        """Seconds of forward with backward, and of the update: means."""
-        gradient = update = 0.0
-        for _ in range(steps):
-            subject.synchronize()
-            begun = self.now()
-            subject.backward(subject.loss())
-            subject.synchronize()
-            half = self.now()
-            subject.update()
-            subject.synchronize()
-            gradient, update = gradient + half - begun, update + self.now() - half
-        return gradient / steps, update / steps
 
 
 # --- for people --------------------------------------------------------------------------------------

@@ -28,11 +28,15 @@ class Timing:
 
     def spread(self, clock: str) -> float:
         """Half the distance between the quartiles over the median; 0 with fewer than three rounds."""
-        values = getattr(self, clock)
-        if len(values) < 3:
-            return 0.0
-        low, middle, high = statistics.quantiles(values, n=4)
-        return (high - low) / 2 / middle
+        return spread(getattr(self, clock))
+
+
+def spread(values: Sequence[float]) -> float:
+    """Half the distance between the quartiles over the median; 0 of fewer than three values."""
+    if len(values) < 3:
+        return 0.0
+    low, middle, high = statistics.quantiles(values, n=4)
+    return (high - low) / 2 / middle
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,19 @@ def split(subject: Subject, rounds: int, clock: str) -> Split:
         marks.append(now())
         parts.append((marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]))
     return Split(*(statistics.median(column) for column in zip(*parts, strict=True)))
+
+
+def step(subject: Subject, clock: str, micro_batches: int = 1) -> tuple[float, float]:
+    """Seconds of a micro-batch, forward and backward, the mean of those of one step, and of its update."""
+    now = time.process_time if clock == "cpu" else time.perf_counter
+    begun = now()
+    for _ in range(micro_batches):
+        subject.backward(subject.loss())
+    subject.synchronize()
+    half = now()
+    subject.update()
+    subject.synchronize()
+    return (half - begun) / micro_batches, now() - half
 
 
 def product_rate(dtype: torch.dtype, device: torch.device, clock: str, rounds: int = 5) -> float:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import random
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import mean, median, quantiles
+from statistics import mean, median
 from typing import Any
 
 import psutil
 import torch
 
 from ablate.bench.errors import BenchError
+from ablate.bench.measure import spread, step
 from ablate.bench.points import Point, points
+from ablate.bench.run import circumstances, command, place
 from ablate.bench.sidebyside import Parallel, parallel
 from ablate.bench.subjects import Subject, changed, ours
 from ablate.bench.training import require_possible
@@ -32,7 +31,6 @@ from ablate.records.provenance import provenance
 from ablate.speed.model import SpeedModel, fit, sizes
 from ablate.speed.saved import Machine
 from ablate.speed.work import Work, work
-from ablate.training.memory import keep_freed_memory
 
 BYTES = 24  # per parameter of a subject in memory: weights, gradients, two moments and its activations
 LEAST = 0.25  # seconds of each visit to a recipe
@@ -127,7 +125,7 @@ def bench(
 
     `loop` measures the seconds that a trial's own loop adds to a micro-batch. Raises BenchError.
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = place(device, threads)
     recipe = changed(recipe, compiled=None, precision=precision)
     require_possible(recipe, where)
     if getattr(recipe.data.tokenizer, "vocabulary", None) is None:
@@ -136,18 +134,15 @@ def bench(
             "recipe whose data.tokenizer states a vocabulary"
         )
     on_cpu = where.type == "cpu"
-    if on_cpu:
-        keep_freed_memory()
-        torch.set_num_threads(threads)
     # Several threads add up to more CPU seconds than a step takes.
     clock = "cpu" if on_cpu and threads == 1 else "wall"
     found = points(recipe)
     unique = _unique(found)
     with _all_compiled(len(unique)) if recipe.train.compile else contextlib.nullcontext():
         left_out = _measure(unique, where, clock, rounds, steps, tell)
-    usable = [one for one in unique if one.micro]
+    usable = [(p, one) for p in found for one in unique if one.micro and one.recipe == p.recipe]
     machine = Machine.cpu(threads) if on_cpu else Machine.gpu()
-    fitted = [one for one in usable if any(p.fitted and p.recipe == one.recipe for p in found)]
+    fitted = [one for one in unique if any(one is other and p.fitted for p, other in usable)]
     micro = fit([one.work.micro for one in fitted], [median(one.micro) for one in fitted])
     update = fit([one.work.update for one in fitted], [median(one.update) for one in fitted])
     model = SpeedModel(
@@ -157,14 +152,14 @@ def bench(
         compiled=recipe.train.compile,
         clock=clock,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command="ablate " + " ".join(sys.argv[1:]),
+        command=command(),
         versions=provenance()["versions"],
         recipe=recipe.model_dump(mode="json"),
         micro=micro,
         update=update,
         sizes=_ranges(fitted),
     )
-    rows = [_row(point, _of(point, usable), model) for point in found if _of(point, usable)]
+    rows = [_row(point, one, model) for point, one in usable]
     held_out = {row.level: row.error for row in rows if not row.fitted}
     tell("what a trial's loop adds")
     model = model.model_copy(update={"held_out": held_out, "loop": loop() if loop and on_cpu else 0.0})
@@ -177,14 +172,11 @@ def bench(
         clock=clock,
         rounds=rounds,
         steps=steps,
-        load=[round(value, 2) for value in os.getloadavg()],
-        date=model.date[:10],
-        command=model.command,
-        provenance=provenance(),
         rows=rows,
         left_out=left_out,
         model=model,
         parallel=parallel(recipe, rounds, tell) if side_by_side and on_cpu else None,
+        **circumstances(),
     )
 
 
@@ -198,10 +190,6 @@ def _unique(found: Sequence[Point]) -> list[Measured]:
     return kept
 
 
-def _of(point: Point, measured: Sequence[Measured]) -> Measured:
-    return next((one for one in measured if one.recipe == point.recipe), None)  # type: ignore[return-value]
-
-
 def _ranges(fitted: Sequence[Measured]) -> dict[str, tuple[float, float]]:
     each = [sizes(one.recipe.model_dump(mode="json"), one.work) for one in fitted]
     return {name: (min(s[name] for s in each), max(s[name] for s in each)) for name in each[0]}
@@ -209,7 +197,6 @@ def _ranges(fitted: Sequence[Measured]) -> dict[str, tuple[float, float]]:
 
 def _row(point: Point, one: Measured, model: SpeedModel) -> Row:
     micro, update = median(one.micro), median(one.update)
-    low, _, high = quantiles(one.micro, n=4) if len(one.micro) > 2 else (micro, micro, micro)
     speed = one.work.tokens / (micro + update)
     return Row(
         axis=point.axis,
@@ -220,7 +207,7 @@ def _row(point: Point, one: Measured, model: SpeedModel) -> Row:
         tokens=one.work.tokens,
         micro=micro,
         update=update,
-        spread=(high - low) / 2 / micro,
+        spread=spread(one.micro),
         tokens_per_second=speed,
         flops_per_second=speed * one.work.flops_per_token,
         predicted=one.work.tokens / (model.micro_seconds(one.work) + model.update_seconds(one.work)),
@@ -282,23 +269,11 @@ def parts(subject: Subject, clock: str, steps: int, least: float = LEAST) -> tup
     Short ones are taken again for `least` seconds, their first time aside: it finds the caches full of what
     the recipe before it computed, which a trial never does.
     """
-    found = [_once(subject, clock, steps)]
+    found = [step(subject, clock, steps)]
     while sum(steps * micro + update for micro, update in found) < least:
-        found.append(_once(subject, clock, steps))
+        found.append(step(subject, clock, steps))
     warm = found[1:] or found
     return mean(micro for micro, _ in warm), mean(update for _, update in warm)
-
-
-def _once(subject: Subject, clock: str, steps: int) -> tuple[float, float]:
-    now = time.process_time if clock == "cpu" else time.perf_counter
-    begun = now()
-    for _ in range(steps):
-        subject.backward(subject.loss())
-    subject.synchronize()
-    half = now()
-    subject.update()
-    subject.synchronize()
-    return (half - begun) / steps, now() - half
 
 
 def groups(unique: Sequence[Measured], room: float) -> list[list[Measured]]:

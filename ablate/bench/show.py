@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -38,11 +39,11 @@ def cells(row: Row) -> tuple[str, ...]:
 def _facts(report: Report) -> list[str]:
     clock = "CPU seconds" if report.clock == "cpu" else "wall seconds"
     product = f"{report.product_flops_per_second / 1e12:.3f} TFLOP/s"
-    threads = f"{report.threads} thread{'s' if report.threads > 1 else ''}"
     return [
         f"{report.recipe}, {report.precision}, micro-batch {report.micro_batch} × {report.length}, "
-        f"vocabulary {report.vocabulary}; {report.device}, {threads}, load {report.load[0]:g}; "
-        f"medians of {report.rounds} interleaved rounds of {report.steps} steps, {clock}.",
+        f"vocabulary {report.vocabulary}; {report.device}, {threads(report.threads)}, "
+        f"load {report.load[0]:g}; medians of {report.rounds} interleaved rounds of {report.steps} steps, "
+        f"{clock}.",
         f"Matrix product in the same run: {product}. Peak memory, ours alone: "
         f"{report.peak_memory_gib:.2f} GiB. Speed and per FLOP: against our fastest.",
         report.convention[0].upper() + report.convention[1:] + ".",
@@ -52,19 +53,35 @@ def _facts(report: Report) -> list[str]:
 
 def terminal(report: Report) -> RenderableType:
     """For a wide terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for i, head in enumerate(HEADS):
-        table.add_column(head, justify="left" if i == 0 else "right", no_wrap=i > 0)
-    for row in report.rows:
-        table.add_row(*cells(row))
+    table = printed(HEADS, map(cells, report.rows))
     return Group(table, *(Text(fact, style="dim") for fact in _facts(report)))
+
+
+def threads(count: int) -> str:
+    """In words."""
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
+def printed(heads: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """For a terminal; names left, numbers right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="left" if i == 0 else "right", no_wrap=i > 0)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def marked(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The same as lines of Markdown."""
+    lines = ["| " + " | ".join(heads) + " |", "|" + " :-- |" + " --: |" * (len(heads) - 1)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
 
 
 def markdown(report: Report) -> str:
     """For docs/performance.md."""
     lines = [f"`{report.command}` ({report.provenance['hardware']['cpu']}, {report.date})", ""]
-    lines += ["| " + " | ".join(HEADS) + " |", "|" + " :-- |" + " --: |" * (len(HEADS) - 1)]
-    lines += ["| " + " | ".join(cells(row)) + " |" for row in report.rows]
+    lines += marked(HEADS, map(cells, report.rows))
     return "\n".join([*lines, "", *_facts(report)]) + "\n"
 
 

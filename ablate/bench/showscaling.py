@@ -9,11 +9,11 @@ from html import escape
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ablate.bench.points import AXES
 from ablate.bench.scaling import Report, Row
+from ablate.bench.show import marked, printed, threads
 from ablate.bench.sidebyside import FLOOR
 from ablate.speed.model import WITHIN
 
@@ -50,11 +50,11 @@ def cells(row: Row) -> tuple[str, ...]:
 def facts(report: Report) -> list[str]:
     """What the tables are of, and what they come to."""
     clock = "CPU seconds" if report.clock == "cpu" else "wall seconds"
-    threads = f"{report.threads} thread{'s' if report.threads > 1 else ''}"
     worst = max((abs(row.error) for row in report.held_out), default=math.nan)
     found = [
         f"{report.recipe}, {report.precision}, {'compiled' if report.compiled else 'eager'}; {report.device}"
-        f", {threads}, load {report.load[0]:g}; medians of {report.rounds} rounds in turns, {clock}.",
+        f", {threads(report.threads)}, load {report.load[0]:g}; "
+        f"medians of {report.rounds} rounds in turns, {clock}.",
         f"Held out of the fit: predicted seconds are off by at most {worst:.0%} (floor {WITHIN:.0%}).",
     ]
     if report.model.loop:
@@ -72,12 +72,7 @@ def terminal(report: Report) -> RenderableType:
     """For a wide terminal."""
     shown: list[RenderableType] = []
     for title, rows in tables(report):
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for i, head in enumerate(HEADS):
-            table.add_column(head, justify="left" if i == 0 else "right", no_wrap=i > 0)
-        for row in rows:
-            table.add_row(*cells(row))
-        shown += [table, Text("")]
+        shown += [printed(HEADS, map(cells, rows), title), Text("")]
     return Group(*shown, *(Text(fact, style="dim") for fact in facts(report)))
 
 
@@ -85,12 +80,7 @@ def markdown(report: Report) -> str:
     """For docs/performance.md."""
     lines = [f"`{report.command}` ({report.provenance['hardware']['cpu']}, {report.date})", ""]
     for title, rows in tables(report):
-        lines += [
-            f"| {title} | " + " | ".join(HEADS[1:]) + " |",
-            "|" + " :-- |" + " --: |" * (len(HEADS) - 1),
-        ]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
-        lines.append("")
+        lines += [*marked((title, *HEADS[1:]), map(cells, rows)), ""]
     return "\n".join([*lines, *facts(report)]) + "\n"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -14,10 +12,9 @@ import torch
 
 from ablate.bench import measure
 from ablate.bench.errors import BenchError
+from ablate.bench.run import circumstances, name_of, place
 from ablate.bench.subjects import Subject, changed, ours, peer, peers, size_of
 from ablate.recipe import Recipe
-from ablate.records.provenance import provenance
-from ablate.training.memory import keep_freed_memory
 
 CONVENTION = (
     "model FLOPs: 2 per multiply-accumulate, backward twice the forward, attention scores included, head and "
@@ -93,14 +90,8 @@ def bench(
 
     Both of our compiler settings are measured unless `compiled` picks one.
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if where.type == "cuda" and not torch.cuda.is_available():
-        raise BenchError("--device cuda needs a CUDA device and there is none; leave --device out")
+    where = place(device, threads)
     clock = "cpu" if where.type == "cpu" else "wall"
-    if where.type == "cpu":
-        keep_freed_memory()
-        if threads:
-            torch.set_num_threads(threads)
     recipe = changed(recipe, compiled=None, precision=precision)
     require_possible(recipe, where)
     usual = size_of(recipe)
@@ -126,7 +117,7 @@ def bench(
     return Report(
         recipe=name,
         precision=recipe.train.precision.kind,
-        device=torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
+        device=name_of(where),
         threads=torch.get_num_threads(),
         clock=clock,
         micro_batch=size,
@@ -134,19 +125,17 @@ def bench(
         vocabulary=words,
         rounds=rounds,
         steps=steps,
-        load=[round(value, 2) for value in os.getloadavg()],
         product_flops_per_second=peak,
         peak_memory_gib=memory,
-        date=datetime.date.today().isoformat(),
-        command="ablate " + " ".join(sys.argv[1:]),
         convention=CONVENTION,
-        provenance=provenance(),
         rows=_rows(made, timings, splits, clock, peak),
         left_out=left_out,
+        **circumstances(),
     )
 
 
 def require_possible(recipe: Recipe, device: torch.device) -> None:
+    """Raises BenchError for a recipe, or a precision of it, that the device cannot have."""
     told = recipe.problems()
     support = recipe.train.precision.supported(device)
     if not support.ok:

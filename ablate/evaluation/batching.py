@@ -74,9 +74,8 @@ def like_lengths(lengths: np.ndarray, price: int = PRICE) -> list[np.ndarray]:
     order = np.argsort(lengths, kind="stable")
     widths = lengths[order].astype(np.int64)
     least, begins = np.zeros(rows + 1, np.int64), [0] * (rows + 1)
-    for end in range(
-        1, rows + 1
-    ):  # the best groups of the `end` shortest rows: one more after the best before
+    # The best groups of the `end` shortest rows: one more after the best before.
+    for end in range(1, rows + 1):
         costs = least[:end] + np.arange(end, 0, -1) * widths[end - 1] + price
         begins[end] = int(costs.argmin())
         least[end] = costs[begins[end]]

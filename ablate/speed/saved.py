@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +78,3 @@ def load(machine: Machine) -> tuple[list[SpeedModel], list[str]]:
             f"speeds were measured with torch {then}, this is {now}: `ablate bench scaling` again"
         )
     return sorted(found, key=lambda model: model.date, reverse=True), problems
-
-
-def fitting(models: Sequence[SpeedModel], precision: str, compiled: bool) -> list[SpeedModel]:
-    """Those of a precision and compiler setting."""
-    return [model for model in models if (model.precision, model.compiled) == (precision, compiled)]

@@ -220,7 +220,7 @@ class MaskedLanguageModel(LightningModule):
             self.noise.update(small, large, micro, self._done * micro)
         if modifier is not None:
             modifier.before(self.raw_optimizer.param_groups)
-        optimizer = self.optimizers() if self._tells else self.raw_optimizer
+        optimizer = self.optimizers(use_pl_optimizer=self._tells)
         assert isinstance(optimizer, LightningOptimizer | torch.optim.Optimizer)
         if self.scaling.accepts(self.grad_norm):
             optimizer.step()
