@@ -6,7 +6,10 @@ import csv
 import html
 import io
 import json
+import re
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from ablate.analysis.findings import ArmFindings, Findings
 from ablate.report.tables import Cell, Row, Table
@@ -77,6 +80,11 @@ def html_notes(table: Table) -> str:
     return f'<ul class="notes">{notes}</ul>\n' if notes else ""
 
 
+def breakable(name: str) -> Markup:
+    """An arm's name as HTML that a narrow column may break between its words, not within them."""
+    return Markup(re.sub(r"([._=,+])", r"\1<wbr>", str(escape(name))))
+
+
 def table_element(table: Table) -> str:
     """The `<table>` alone, with the numbers behind the text in `data-value`, for sorting."""
     e = html.escape
@@ -105,7 +113,7 @@ def _tr(row: Row, table: Table) -> str:
     classes = f"{row.kind}{' indent' if row.indent else ''}"
     title = f' title="trials: {e(" ".join(row.trials))}"' if row.trials else ""
     name = f' data-arm="{e(row.arm)}"' if row.arm else ""
-    return f'<tr class="{classes}"{name}{title}><th scope="row">{e(row.label)}</th>{cells}</tr>'
+    return f'<tr class="{classes}"{name}{title}><th scope="row">{breakable(row.label)}</th>{cells}</tr>'
 
 
 def _td(cell: Cell, numeric: bool, key: str, row: Row) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -211,8 +212,10 @@ def _split(found: Findings) -> dict[str, Any] | None:
     effects = [e for _, m in rows for e in (m.equal_time, m.equal_tokens, m.speed)]
     ends = [v for e in effects for v in (e.estimate, e.low, e.high) if v is not None]
     axis = strips.span(ends)
+    notes = list(dict.fromkeys(m.note for _, m in rows if m.note))
     return {
         "rows": [(arm, m, Markup(strips.split(m, axis))) for arm, m in rows],
+        "marks": {note: ascii_lowercase[i] for i, note in enumerate(notes)},
         "scale": Markup(strips.scale(axis)),
         "places": numbers.decimals((e.se for e in effects), default=3),
         "metric": rows[0][1].metric,
@@ -350,5 +353,6 @@ def _environment(html: bool) -> Environment:
         "value": _value, "difference": _difference,
         "estimate": lambda e, places: numbers.estimate(e.estimate, e.low, e.high, places),
         "changes": negative.changes, "md": negative.markdown, "failures": tables.failures, "latex": latex,
+        "breakable": formats.breakable,
     }  # fmt: skip
     return env

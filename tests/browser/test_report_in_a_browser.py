@@ -93,6 +93,22 @@ def test_nothing_sticks_out_to_the_side(open_page, report, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_narrow_column_breaks_names_between_their_words(open_page, report):
+    page = open_page(report, viewport=PHONE).page
+    lines = page.evaluate("""() => [...document.querySelectorAll('.scroll tbody tr.arm th')].flatMap((th) => {
+      const words = document.createTreeWalker(th, NodeFilter.SHOW_TEXT), found = [];
+      while (words.nextNode()) {
+        const range = document.createRange();
+        range.selectNodeContents(words.currentNode);
+        const rows = new Set([...range.getClientRects()].map((r) => Math.round(r.top)));
+        found.push([th.textContent, words.currentNode.data, rows.size]);
+      }
+      return found;
+    })""")
+    assert {"model.position=none"} < {name for name, _, _ in lines}
+    assert [line for line in lines if line[2] > 1] == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "desk"])
 def test_axe_finds_nothing_to_object_to(open_page, report, scheme, viewport):
