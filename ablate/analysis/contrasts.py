@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ablate.analysis import metrics as names
 from ablate.analysis import power
@@ -127,12 +128,9 @@ def _contrast(
     comparisons = max(1, corrected.family) if in_family else 1
     usable = e.p is not None and bool(e.sd)
     sd = e.sd or 0.0
-    resolvable = power.resolvable(e.n, sd, alpha=alpha, comparisons=comparisons) if usable else None
-    needed = (
-        power.blocks_needed(outcome.margin, sd, alpha=alpha, comparisons=comparisons)
-        if outcome.margin and usable
-        else None
-    )
+    strictness: Any = {"alpha": alpha, "comparisons": comparisons, "freedom": e.freedom}
+    resolvable = power.resolvable(e.n, sd, **strictness) if usable else None
+    needed = power.blocks_needed(outcome.margin, sd, **strictness) if outcome.margin and usable else None
     found = verdict(e, outcome, p, tost_p, alpha)
     text = reason(
         found, e, outcome, p=p, equivalence_p=tost_p, resolvable=resolvable, needed=needed, alpha=alpha,

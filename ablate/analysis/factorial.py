@@ -73,7 +73,7 @@ def interactions(
     notes += [f"{name} cannot be estimated beside the other terms" for name in lost]
     chains = tuple(" = ".join((name, *others)) for name, others in aliases.items() if others)
     return Interactions(
-        fit.model, "outcome ~ " + " + ".join(c.name for c in kept) + " + (1 | block)", len(y), float(df),
+        fit.model, "outcome ~ " + " + ".join([*(c.name for c in kept), fit.blocks]), len(y), float(df),
         terms, fit.sd_block, fit.sd_residual, chains, tuple(notes),
     )  # fmt: skip
 
@@ -131,6 +131,11 @@ class _Fit:
     errors: np.ndarray
     sd_block: float | None
     sd_residual: float | None
+
+    @property
+    def blocks(self) -> str:
+        """How the formula writes the blocks: at random, or an intercept for each."""
+        return "(1 | block)" if self.model == "mixedlm" else "C(block)"
 
 
 def _fit(y: np.ndarray, kept: Sequence[_Column], blocks: np.ndarray, notes: list[str]) -> _Fit:

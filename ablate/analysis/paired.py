@@ -37,6 +37,7 @@ class Effect:
     sign_flip_p: float | None = None
     sd: float | None = None  # of the differences
     se: float | None = None
+    df: float | None = None  # of the t distribution that interval and tests are read from
     correlation: float | None = None  # of the pairs: what pairing bought
     differences: Mapping[int, float] = field(default_factory=dict)  # block → difference
     note: str = ""
@@ -44,6 +45,11 @@ class Effect:
     @property
     def testable(self) -> bool:
         return self.p is not None
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom per block after the first: 1 of pairs, up to 2 of arms that share no blocks."""
+        return 1.0 if self.df is None else self.df / (self.n - 1)
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,10 @@ def effect(
     if sd <= ROUNDING * scale:
         return Effect(metric, n, mean, sd=0.0, note=_no_spread(mean, scale, n), **common)  # type: ignore[arg-type]
     se = sd / math.sqrt(n)
-    reach = float(stdtrit(n - 1, 1 - alpha / 2)) * se
-    p = float(2 * stdtr(n - 1, -abs(mean) / se))
-    return Effect(metric, n, mean, mean - reach, mean + reach, p=p, sd=sd, se=se, **common)  # type: ignore[arg-type]
+    df = n - 1
+    reach = float(stdtrit(df, 1 - alpha / 2)) * se
+    p = float(2 * stdtr(df, -abs(mean) / se))
+    return Effect(metric, n, mean, mean - reach, mean + reach, p=p, sd=sd, se=se, df=df, **common)  # type: ignore[arg-type]
 
 
 def _no_spread(mean: float, scale: float, n: int) -> str:
@@ -115,12 +122,11 @@ def sign_flip_p(differences: np.ndarray) -> float | None:
 
 def equivalence(found: Effect, margin: float | None, *, alpha: float = 0.05) -> Equivalence | None:
     """TOST of an effect against ±margin; None without a margin or a spread."""
-    if not margin or margin <= 0 or found.estimate is None or not found.se:
+    if not margin or margin <= 0 or found.estimate is None or not found.se or found.df is None:
         return None
-    df = found.n - 1
-    below = float(stdtr(df, (found.estimate - margin) / found.se))
-    above = float(stdtr(df, -(found.estimate + margin) / found.se))
-    reach = float(stdtrit(df, 1 - alpha)) * found.se
+    below = float(stdtr(found.df, (found.estimate - margin) / found.se))
+    above = float(stdtr(found.df, -(found.estimate + margin) / found.se))
+    reach = float(stdtrit(found.df, 1 - alpha)) * found.se
     return Equivalence(
         margin, max(below, above), found.estimate - reach, found.estimate + reach, 1 - 2 * alpha
     )

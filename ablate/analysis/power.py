@@ -1,7 +1,8 @@
 """What a paired design can resolve, before it is run and after: power of the t test and of TOST.
 
 Spread (`sd`) always means the standard deviation of the within-block differences, in the outcome's unit;
-from two arms with spread σ and correlation ρ it is σ·√(2(1−ρ)).
+from two arms with spread σ and correlation ρ it is σ·√(2(1−ρ)). `freedom` is the degrees of freedom per block
+after the first: 1 of pairs, up to 2 of arms that share no blocks, whose t has those of both.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from scipy.special import chdtri, nctdtr, ndtr, stdtrit
 MOST_BLOCKS = 1000  # beyond it the answer is "not with seeds"
 
 
-def t_power(effect: float, sd: float, n: int, *, alpha: float = 0.05) -> float:
+def t_power(effect: float, sd: float, n: int, *, alpha: float = 0.05, freedom: float = 1.0) -> float:
     """Power of the two-sided paired t test with n blocks when the true difference is `effect`."""
     if n < 2:
         return 0.0
-    df, shift = n - 1, abs(effect) / sd * math.sqrt(n)
+    df, shift = freedom * (n - 1), abs(effect) / sd * math.sqrt(n)
     bar = float(stdtrit(df, 1 - alpha / 2))
     # Far out the lower tail underflows to nan; it is zero to any digit that matters.
     lower = 0.0 if shift > 5 else float(np.nan_to_num(nctdtr(df, shift, -bar)))
@@ -28,26 +29,26 @@ def t_power(effect: float, sd: float, n: int, *, alpha: float = 0.05) -> float:
     return min(1.0, upper + lower)
 
 
-def tost_power(margin: float, sd: float, n: int, *, alpha: float = 0.05) -> float:
+def tost_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, freedom: float = 1.0) -> float:
     """Power of TOST against ±margin with n blocks when the true difference is 0.
 
     Integrates over the sampled spread (midpoints of 1,000 chi-square quantiles; error below 1e-3).
     """
     if n < 2:
         return 0.0
-    df = n - 1
+    df = freedom * (n - 1)
     room = margin / sd * math.sqrt(n) - float(stdtrit(df, 1 - alpha)) * _sampled_spreads(df)
     return float(np.mean(np.where(room > 0, 2 * ndtr(room) - 1, 0.0)))
 
 
 @functools.lru_cache(maxsize=1024)  # many arms ask for the same sizes; the quantiles are what costs
-def _sampled_spreads(df: int) -> np.ndarray:
+def _sampled_spreads(df: float) -> np.ndarray:
     """Equally likely values of sampled / true standard deviation."""
     return np.asarray(np.sqrt(chdtri(df, (np.arange(1000) + 0.5) / 1000) / df))
 
 
 def resolvable(
-    n: int, sd: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1
+    n: int, sd: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1, freedom: float = 1.0
 ) -> float | None:
     """The smallest true difference that n blocks detect with the given power; None below two blocks.
 
@@ -58,7 +59,7 @@ def resolvable(
     if sd == 0:
         return 0.0
     level = alpha / comparisons
-    return _smallest(lambda size: t_power(size, 1.0, n, alpha=level) >= power) * sd
+    return _smallest(lambda size: t_power(size, 1.0, n, alpha=level, freedom=freedom) >= power) * sd
 
 
 def equivalence_margin(
@@ -83,8 +84,9 @@ def _smallest(enough: Callable[[float], bool]) -> float:
 
 
 def blocks_needed(
-    margin: float, sd: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1
-) -> int | None:
+    margin: float, sd: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1,
+    freedom: float = 1.0,
+) -> int | None:  # fmt: skip
     """Blocks that settle an arm either way: detect a difference of one margin, or show equivalence of equals.
 
     None when more than 1,000 would be needed.
@@ -94,9 +96,8 @@ def blocks_needed(
     level = alpha / comparisons
 
     def settled(n: int) -> bool:
-        return (
-            t_power(margin, sd, n, alpha=level) >= power and tost_power(margin, sd, n, alpha=level) >= power
-        )
+        powers = (f(margin, sd, n, alpha=level, freedom=freedom) for f in (t_power, tost_power))
+        return all(found >= power for found in powers)
 
     if not settled(MOST_BLOCKS):
         return None

@@ -6,6 +6,7 @@ their nominal values; docs/statistics.md shows the table.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ import numpy as np
 from ablate.analysis import power
 from ablate.analysis.items import crossed, draw, item_draws, multi_bootstrap, parts
 from ablate.analysis.multiplicity import benjamini_hochberg, holm
-from ablate.analysis.paired import effect, equivalence
+from ablate.analysis.paired import Effect, effect, equivalence
 from ablate.analysis.sequential import StoppingRule, decide
-from ablate.analysis.unpaired import dunnett, unpaired
+from ablate.analysis.unpaired import as_effect, dunnett, unpaired
 
 Blocks = Mapping[int, float]
 
@@ -229,6 +230,20 @@ def tost_error(n: int, studies: int, rng: np.random.Generator) -> Row:
     return Row("error", "false equivalence, TOST", setting, _rate(studies, wrong), 0.05, studies, bound=True)
 
 
+def unpaired_tost_error(n: int, studies: int, rng: np.random.Generator) -> Row:
+    """Equivalence claimed of an arm that is one margin away and shares no blocks with its reference."""
+
+    def wrong() -> bool:
+        found = unpaired(list(rng.normal(1, 0.4, n)), list(rng.normal(0, 0.2, n)))
+        tost = equivalence(as_effect(found, "m/x"), 1.0)
+        return tost is not None and tost.p <= 0.05
+
+    setting = f"{n} trials per arm, spreads 2:1, truth at the margin"
+    return Row(
+        "error", "false equivalence, unpaired TOST", setting, _rate(studies, wrong), 0.05, studies, bound=True
+    )
+
+
 def screen_error(studies: int, rng: np.random.Generator) -> Row:
     """Share of false among the discoveries of a screen with 15 null and 5 real arms."""
 
@@ -271,6 +286,25 @@ def tost_power(n: int, studies: int, rng: np.random.Generator) -> Row:
 
     setting = f"{n} blocks, margin {margin:.2f} SD"
     return Row("power", "TOST of equal arms", setting, _rate(studies, found), 0.8, studies)
+
+
+def unpaired_power(n: int, studies: int, rng: np.random.Generator) -> Row:
+    """The effect that `resolvable` names for arms that share no blocks is found four times in five."""
+
+    def drawn(size: float) -> Effect:
+        found = unpaired(list(rng.normal(size, 1, n)), list(rng.normal(0, 1, n)))
+        return as_effect(found, "m/x")
+
+    # Welch's t keeps fewer degrees of freedom than the 2 (n - 1) of equal spreads: 1.6 (n - 1) with 3 trials.
+    freedom = sum(drawn(0.0).freedom for _ in range(1000)) / 1000
+    size = power.resolvable(n, math.sqrt(2), freedom=freedom) or 0.0
+
+    def found() -> bool:
+        p = drawn(size).p
+        return p is not None and p <= 0.05
+
+    setting = f"{n} trials per arm, effect {size:.2f} SD"
+    return Row("power", "Welch t at the resolvable effect", setting, _rate(studies, found), 0.8, studies)
 
 
 def sequential_power(size: float, studies: int, rng: np.random.Generator) -> Row:
@@ -324,6 +358,9 @@ def rows(studies: int = 2000, seed: int = 0) -> Iterator[Row]:
         for score in ("mcc", "f1"):
             for spread in (0.3, 0.1):
                 yield linearised_coverage(n, score, spread, studies, rng)
+    for n in (3, 5, 10):
+        yield unpaired_tost_error(n, studies, rng)
+        yield unpaired_power(n, studies, rng)
 
 
 def markdown(found: Iterator[Row]) -> Iterator[str]:

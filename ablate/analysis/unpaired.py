@@ -43,8 +43,9 @@ def as_effect(found: Unpaired, metric: str, *, alpha: float = 0.05) -> Effect:
     se = (found.high - found.estimate) / float(stdtrit(found.df, 1 - alpha / 2))
     # `sd` is what a difference of two single trials would spread: se·√n, so that power is asked of it.
     return Effect(
-        metric, n, found.estimate, found.low, found.high, found.level, found.p, sd=se * math.sqrt(n), se=se
-    )
+        metric, n, found.estimate, found.low, found.high, found.level, found.p,
+        sd=se * math.sqrt(n), se=se, df=found.df,
+    )  # fmt: skip
 
 
 def dunnett(

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.weightstats import ttost_paired
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from ablate.analysis.paired import effect, equivalence, sign_flip_p
-from ablate.analysis.unpaired import unpaired
+from ablate.analysis.unpaired import as_effect, unpaired
 
 numbers = st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3))
 pairs = st.lists(st.tuples(numbers, numbers), min_size=2, max_size=9)
@@ -72,6 +72,17 @@ def test_equivalence_agrees_with_statsmodels(values, margin):
     expected, *_ = ttost_paired(arm, reference, -margin, margin)
     assert found is not None
     assert found.p == pytest.approx(float(expected), rel=1e-6, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(numbers, min_size=2, max_size=9), st.lists(numbers, min_size=2, max_size=9), st.floats(0.1, 20)
+)
+def test_equivalence_without_shared_blocks_agrees_with_statsmodels(arm, reference, margin):
+    found = as_effect(unpaired(arm, reference), "m/x")
+    assume(found.se is not None and found.se > 1e-3)
+    expected, *_ = ttost_ind(np.array(arm), np.array(reference), -margin, margin, usevar="unequal")
+    assert equivalence(found, margin).p == pytest.approx(float(expected), rel=1e-6, abs=1e-12)
 
 
 @settings(deadline=None)

@@ -46,6 +46,13 @@ def test_tost_calls_a_difference_of_one_margin_equivalent_at_most_5_percent_of_t
     holds(simulated.tost_error(n, 2 * STUDIES, np.random.default_rng(100 + n)))
 
 
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_without_shared_blocks_tost_and_power_hold_too(n):
+    rng = np.random.default_rng(300 + n)
+    holds(simulated.unpaired_tost_error(n, 2 * STUDIES, rng))
+    holds(simulated.unpaired_power(n, 2 * STUDIES, rng))
+
+
 def test_a_screen_keeps_the_share_of_false_discoveries():
     holds(simulated.screen_error(STUDIES, np.random.default_rng(8)))
 
