@@ -166,6 +166,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int], str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise StudyError(path, [Problem(1, "", _missing(path))]) from None
+    except IsADirectoryError:
+        told = "is a folder; name the study's file, a .yaml that has `question`, `budget` and `design`"
+        raise StudyError(path, [Problem(1, "", told)]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(path, [Problem(1, "", f"cannot be read as UTF-8 text: {error}")]) from error
     try:

@@ -162,6 +162,11 @@ def test_what_is_no_study_is_refused_plainly(load, text):
     assert len(problems(load, text)) >= 1
 
 
+def test_a_folder_is_no_study_file(tmp_path):
+    with pytest.raises(StudyError, match="is a folder; name the study's file"):
+        Study.load(tmp_path)
+
+
 def test_a_missing_file_names_the_nearest(tmp_path):
     (tmp_path / "quickstart.yaml").write_text(GOOD)
     with pytest.raises(StudyError, match="did you mean '.*quickstart.yaml'"):

@@ -31,6 +31,10 @@ class RecordError(ValueError):
     """A file of the study that cannot be used; the message names it and the way out."""
 
 
+class NewerError(RecordError):
+    """A file that a newer version wrote: whole, so that nothing may be done again in its place."""
+
+
 def write_json(path: Path, value: Mapping[str, Any] | BaseModel) -> None:
     """Write atomically and durably: a reader sees the old file or the new one, also after a power cut."""
     plain = value.model_dump(by_alias=True) if isinstance(value, BaseModel) else dict(value)
@@ -83,7 +87,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RecordError(f"{path} does not hold a JSON object")
     if isinstance(value.get("schema"), int) and value["schema"] > SCHEMA:
-        raise RecordError(
+        raise NewerError(
             f"{path} was written by a newer ablate (schema {value['schema']}, this one {SCHEMA}); upgrade"
         )
     return value

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ablate.records import Record, TrialPaths, read_json, write_json
-from ablate.records.store import RecordError, read_record
+from ablate.records.store import NewerError, RecordError, read_record
 
 # A diverged run diverges again under the same seed; a hang needs a person. A GPU that ran out of memory
 # is tried once more with half the micro-batch; where that cannot help, the record says so (`retry`).
@@ -74,15 +74,20 @@ def _write(paths: TrialPaths, value: list[dict[str, Any]]) -> None:
 
 
 def valid_record(paths: TrialPaths) -> Record | None:
-    """The trial's record, or None when there is none that can be used."""
+    """The trial's record, or None when there is none that can be used. Raises NewerError."""
     try:
         return read_record(paths.record)
+    except NewerError:
+        raise
     except RecordError:
         return None
 
 
 def standing(paths: TrialPaths, *, again: bool = False) -> Standing:
-    """Done, failed for good, or open. `again` reopens failures whose retries are used up (not divergence)."""
+    """Done, failed for good, or open. `again` reopens failures whose retries are used up (not divergence).
+
+    Raises NewerError: a trial whose record this version cannot read is not run a second time.
+    """
     record = valid_record(paths)
     if record is None:
         return Standing("open")

@@ -13,16 +13,18 @@ from typing import Any
 
 from ablate.budget import Budget, Spent
 from ablate.records import FrozenStudy, StudyPaths, TrialPaths, read_json, read_study, settled
-from ablate.records.store import RecordError
+from ablate.records.store import NewerError, RecordError
 from ablate.scheduling.lock import Holder, holder
 
-WAITING, RUNNING, PAUSED = "waiting", "running", "paused"
+WAITING, RUNNING, PAUSED, UNREADABLE = "waiting", "running", "paused", "unreadable"
 SILENT = 120.0  # seconds without a heartbeat after which another machine's trial is taken for dead
 
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """One trial. `state` is waiting, running, paused (was started, will resume) or its record's."""
+    """One trial. `state` is waiting, running, paused (was started, will resume), unreadable (its record
+    cannot be used) or its record's.
+    """
 
     trial: str
     arm: str
@@ -124,7 +126,7 @@ def _trial(
     watched: bool,
 ) -> TrialStatus:
     owner = holder(paths.lock) if _size(paths.lock) else None  # an ended trial leaves an empty lock
-    record = _read(paths.record) if owner is None or not owner.alive() else {}
+    record, damage = _record(paths) if owner is None or not owner.alive() else ({}, "")
     beat = _read(paths.progress) if owner is not None or "state" not in record else {}
     tried = [] if "state" in record else _read(paths.attempts).get("attempts", [])
     if owner is not None and _runs(owner, beat):
@@ -145,6 +147,8 @@ def _trial(
             spent=record.get("spent") or {}, attempts=len(record.get("attempts", ())),
             sync=str(record.get("tracking", {}).get("sync") or ""),
         )  # fmt: skip
+    if damage:
+        return TrialStatus(trial, arm, block, UNREADABLE, damage, attempts=len(tried))
     if not tried and not beat:
         return TrialStatus(trial, arm, block, WAITING)
     if watched and tried and tried[-1].get("ended") is None:
@@ -158,6 +162,17 @@ def _trial(
         trial, arm, block, PAUSED, "resumes from its checkpoint on the next run", progress=used,
         spent=spent, attempts=len(tried),
     )  # fmt: skip
+
+
+def _record(paths: TrialPaths) -> tuple[dict[str, Any], str]:
+    """What a trial's record holds, and why it cannot be used; neither where it has none."""
+    try:
+        return read_json(paths.record), ""
+    except NewerError as error:
+        told = f"{error}; `ablate run` refuses the study meanwhile"
+    except RecordError as error:
+        told = f"{error}; the next run does the trial again" if paths.record.exists() else ""
+    return {}, told.replace(f"{paths.record} ", "record ")
 
 
 def _runs(owner: Holder, beat: dict[str, Any]) -> bool:

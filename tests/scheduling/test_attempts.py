@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ablate.records import TrialPaths, write_json
+from ablate.records.store import NewerError
 from ablate.scheduling.attempts import RETRIES, attempts, begin, end, standing
 
 
@@ -24,6 +25,15 @@ def test_no_record_is_open_and_a_complete_one_is_done(tmp_path: Path) -> None:
     assert standing(paths).verdict == "open"
     leave_record(paths, "complete")
     assert standing(paths).verdict == "complete"
+
+
+def test_a_record_of_a_newer_version_is_not_run_over_and_a_torn_one_is(tmp_path: Path) -> None:
+    paths = TrialPaths(tmp_path)
+    paths.record.write_text('{"schema": 1, "state": "comp')
+    assert standing(paths).verdict == "open"
+    leave_record(paths, "complete", schema=99)
+    with pytest.raises(NewerError, match="upgrade"):
+        standing(paths)
 
 
 @pytest.mark.parametrize(("state", "retries"), RETRIES.items())

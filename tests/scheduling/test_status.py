@@ -56,6 +56,26 @@ def test_how_to_bring_an_offline_run_online_is_shown(root: Path) -> None:
     assert f"1 trials were tracked offline; to bring them online: ablate sync {root}" in console.export_text()
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            '{"schema": 99, "state": "complete"}',
+            "record was written by a newer ablate (schema 99, this one 1)",
+        ),
+        ('{"schema": 1, "state": "comp', "record cannot be read"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_neither_done_nor_paused(root: Path, written: str, told: str) -> None:
+    study(root, {"baseline": {}}, blocks=1)
+    path = StudyPaths(root).trial("baseline-0").record
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(written)
+    (found,) = status(root).trials
+    assert found.state == "unreadable"
+    assert found.reason.startswith(told)
+
+
 def begun(root: Path) -> TrialPaths:
     """A trial that its coordinator has started, and of which nothing has been heard yet."""
     study(root, {"baseline": {}}, blocks=1)
