@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.records import FrozenStudy, StudyPaths, load_records, read_study
 from ablate.records.store import RecordError
@@ -35,9 +35,9 @@ def plan_study(
     stated = spread or frozen.outcome.get("spread")
     known = SpreadOf(float(stated), "stated") if stated else read_pilot(runs, frozen.name)
     run = frozen.run
-    here = _local_executor(run)
+    here = _local_executor(run, None if workers else run.get("workers"))
     elsewhere = (run.get("executor") or {}).get("kind", "local") != "local" or run.get("gpus_per_trial")
-    many = int(workers or run.get("workers") or here.workers)
+    many = int(workers or (elsewhere and run.get("workers")) or here.workers)
     plan = make_plan(
         frozen,
         records,
@@ -76,12 +76,13 @@ def _frozen(study_file: Path) -> FrozenStudy:
     return asked(Study.load(study_file))[0]
 
 
-def _local_executor(run: dict[str, object]) -> LocalExecutor:
-    from ablate.scheduling.run import local_executor
+def _local_executor(run: dict[str, Any], workers: int | None) -> LocalExecutor:
+    """As `run` would have it here, but for refusals: what insists on GPUs is planned without one, too."""
+    from ablate.scheduling.executors import LocalSpec, Places
 
-    gpus, threads = run.get("gpus_per_trial"), run.get("threads")
-    # A study that insists on GPUs is planned on machines without one.
-    return local_executor(None, 0 if gpus == 0 else None, threads if isinstance(threads, int) else None)
+    gpus = 0 if run.get("gpus_per_trial") == 0 else None
+    pin = bool(run.get("pin", True))
+    return LocalSpec().build(Places(workers, gpus, run.get("threads"), pin=pin, at_most=True))
 
 
 # --- the pilot -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,19 @@ def test_a_broken_file_is_a_note_and_the_plan_stands(tmp_path: Path) -> None:
     shown = text(plan)
     assert "torn.json cannot be read" in shown
     assert "newer.json was written by a newer ablate" in shown
+
+
+def test_the_wall_clock_is_that_of_the_workers_that_will_run_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    cores = len(os.sched_getaffinity(0))
+    file = tmp_path / "long.yaml"
+    file.write_text(FILE.replace("BUDGET", "1h") + f"\nrun: {{workers: {cores + 6}}}\n")
+    plan = plan_study(file, tmp_path / "runs")
+    assert plan.workers == cores
+    assert any(f"asks for {cores + 6} trials at once; here {cores} run" in told for told in plan.warnings)
+    assert plan_study(file, tmp_path / "runs", cores + 6).workers == cores + 6  # a larger machine's
 
 
 def test_a_frozen_study_is_predicted_without_torch(tmp_path: Path) -> None:
