@@ -152,7 +152,9 @@ def test_the_wall_clock_is_that_of_the_workers_that_will_run_here(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     cores = len(os.sched_getaffinity(0))
     file = tmp_path / "long.yaml"
-    file.write_text(FILE.replace("BUDGET", "1h") + f"\nrun: {{workers: {cores + 6}}}\n")
+    file.write_text(
+        FILE.replace("BUDGET", "1h").replace("gpus_per_trial: 0, workers: 1", f"workers: {cores + 6}")
+    )
     plan = plan_study(file, tmp_path / "runs")
     assert plan.workers == cores
     assert any(f"asks for {cores + 6} trials at once; here {cores} run" in told for told in plan.warnings)
