@@ -25,6 +25,16 @@ def batch_size(progress: float, batch: int, ramp: float, micro: int) -> int:
     return min((grown // micro + 1) * micro, batch)
 
 
+def stages(batch: int, ramp: float, micro: int) -> list[tuple[float, int]]:
+    """The same over a whole budget: shares of it, and how many micro-batches a step has in each."""
+    most = max(1, batch // micro)
+    if ramp <= 0 or most == 1:
+        return [(1.0, most)]
+    middles = [ramp * (n + 0.5) / most for n in range(most)]
+    growing = [(ramp / most, batch_size(middle, batch, ramp, micro) // micro) for middle in middles]
+    return [*growing, (1.0 - ramp, most)]
+
+
 class _Rule(Config):
     """A rule that follows the gradient's noise, estimated from each step's first and mean gradient."""
 

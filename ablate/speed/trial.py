@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ablate.optim.batch import stages
 from ablate.speed.model import SpeedModel
 
 
@@ -24,23 +25,14 @@ def foresee(
     amount, train = model.work(recipe, parameters), recipe["train"]
     micro, update = model.micro_seconds(amount), model.update_seconds(amount)
     total = float(budget["amount"])
-    stages = batches(int(train["batch"]), float(train["ramp"]), amount.rows)
+    ramp = stages(int(train["batch"]), float(train["ramp"]), amount.rows)
     if budget["unit"] == "steps":  # every step counts alike, however large
-        parts = sum(share * n for share, n in stages) * total
+        parts = sum(share * n for share, n in ramp) * total
         return Foreseen(parts * micro + total * update, parts * amount.tokens)
     # Seconds of one micro-batch, its share of an update included, while steps have n of them.
-    each = [(share, micro + update / n) for share, n in stages]
+    each = [(share, micro + update / n) for share, n in ramp]
     if budget["unit"] == "seconds":
         parts = total * sum(share / seconds for share, seconds in each)
         return Foreseen(total, parts * amount.tokens)
     tokens = total if budget["unit"] == "tokens" else total / amount.flops_per_token
     return Foreseen(tokens / amount.tokens * sum(share * seconds for share, seconds in each), tokens)
-
-
-def batches(batch: int, ramp: float, rows: int) -> list[tuple[float, int]]:
-    """Shares of the budget, and micro-batches of a step in each: the ramp of `optim/batch.py`, as stages."""
-    most = max(1, batch // rows)
-    if ramp <= 0 or most == 1:
-        return [(1.0, most)]
-    growing = [(ramp / most, n) for n in range(1, most + 1)]
-    return [*growing, (1.0 - ramp, most)]

@@ -12,7 +12,7 @@ import pytest
 from ablate.optim import batch_size
 from ablate.speed.model import fit
 from ablate.speed.saved import Machine, folder, load, save
-from ablate.speed.trial import batches, foresee
+from ablate.speed.trial import foresee
 from ablate.speed.work import UnknownWorkError, work
 from tests.speed.models import count, made_up, plain, small
 
@@ -80,16 +80,6 @@ def test_a_recipe_of_another_version_is_refused() -> None:
 
 
 # --- trials --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ramp", [0.0, 0.25, 0.6, 1.0])
-def test_stages_are_those_of_the_ramp(ramp: float) -> None:
-    stages, points = batches(1024, ramp, 32), 4000
-    for micro in range(1, 33):
-        share = (
-            sum(batch_size((i + 0.5) / points, 1024, ramp, 32) == 32 * micro for i in range(points)) / points
-        )
-        assert share == pytest.approx(sum(s for s, n in stages if n == micro), abs=2 / points)
 
 
 @pytest.mark.parametrize("budget", [("seconds", 900.0), ("tokens", 5e7), ("steps", 6000), ("flops", 1e15)])
