@@ -7,9 +7,9 @@ optimizer and the same clipping. Shapes: B batch, T position, N predicted positi
 from __future__ import annotations
 
 import contextlib
-import warnings
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,12 +20,7 @@ from ablate.knobs import replace
 from ablate.recipe import Recipe
 
 if TYPE_CHECKING:
-    from ablate.model.precision import Scaling
-    from ablate.optim.averaging import Averaging
-    from ablate.training.config import TrainConfig
-    from ablate.training.module import MicroBatch
-
-Loss = Callable[[], Tensor]
+    from ablate.training.step import MicroBatch
 
 
 @dataclass
@@ -33,12 +28,12 @@ class Subject:
     """One training step that can be run again and again, and what it computes."""
 
     name: str
-    loss: Loss  # forward pass
+    loss: Callable[[], Tensor]  # forward pass
+    backward: Callable[[Tensor], None]  # add the loss's gradient to the weights'
+    update: Callable[[], None]  # clip and update
     model: nn.Module
-    optimizer: torch.optim.Optimizer
     tokens: int  # per step
     flops_per_token: float  # of the model: head and decoder at predicted positions only, nothing recomputed
-    clip: float | None
     synchronize: Callable[[], None] = lambda: None
 
     def step(self) -> None:
@@ -46,60 +41,9 @@ class Subject:
         self.backward(self.loss())
         self.update()
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the loss's gradient to the weights'."""
-        loss.backward()
-
-    def update(self) -> None:
-        """Clip and update."""
-        clip = float("inf") if self.clip is None else self.clip
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-
     @property
     def parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
-
-
-@dataclass
-class Trained(Subject):
-    """A recipe's step with all that a trial does in it: a scaled loss, a second gradient, an average."""
-
-    train: TrainConfig = field(kw_only=True)
-    scaling: Scaling = field(kw_only=True)
-    average: Averaging | None = field(kw_only=True)
-    progress: float = 0.0
-
-    def backward(self, loss: Tensor) -> None:
-        from ablate.optim.modifier import total_norm
-
-        with warnings.catch_warnings():
-            # The cycle between a parameter and its gradient ends when the update clears the gradient.
-            warnings.filterwarnings("ignore", "Using backward.. with create_graph=True")
-            self.scaling.scale(loss).backward(create_graph=self.train.optimizer.second_order)
-        if self.train.batch_rule is not None:
-            float(total_norm(self.model.parameters()))
-        modifier, parameters = self.train.modifier, list(self.model.parameters())
-        if modifier is not None and modifier.second_pass:
-            moves = modifier.climb(parameters)
-            self.optimizer.zero_grad(set_to_none=False)
-            self.loss().backward()
-            modifier.descend(parameters, moves)
-
-    def update(self) -> None:
-        parameters = list(self.model.parameters())
-        self.scaling.unscale(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or float("inf"))
-        if self.train.modifier is not None:
-            self.train.modifier.before(self.optimizer.param_groups)
-        if self.scaling.accepts(norm):
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            # As if every step were one that takes a snapshot, of which a trial has a hundred.
-            self.progress += getattr(self.train.averaging, "every", 0.0)
-            self.average.update(parameters, self.progress)
 
 
 def size_of(recipe: Recipe) -> tuple[int, int]:
@@ -122,42 +66,48 @@ def tokens_to_learn(recipe: Recipe, rows: int, vocabulary: int, device: torch.de
 
 def ours(
     recipe: Recipe, rows: int, vocabulary: int, device: torch.device, *, progress: float = 1.0
-) -> Trained:
-    """The recipe as its trials train it: same objective, precision, compiler setting and optimizer, and rows
-    as long as a curriculum has them at `progress` of the budget.
+) -> Subject:
+    """The recipe's step as its trials take it, on rows as long as a curriculum has them at `progress` of the
+    budget.
     """
     from ablate.training.initial import build
     from ablate.training.objective import flops_per_token
+    from ablate.training.step import Forward, Step
 
     train, length = recipe.train, recipe.data.length
     model = build(recipe, seed=0, vocabulary=vocabulary).to(device)
     train.precision.prepare(model, device)
-    objective = train.objective.build(model, train)
-    compute = train.precision.calls(objective)
+    forward = Forward(train, model)
     if train.compile:
-        compute = torch.compile(train.precision.compiles(objective), dynamic=False)
+        forward.compile()
+    step = Step(forward)
+    step.begin(1, rows)
     batch = tokens_to_learn(recipe, rows, vocabulary, device)
     if train.length_curriculum is not None:
         length = train.length_curriculum.length(length, progress)
         batch = train.length_curriculum.cut(batch, length)
+    # As if every step were one that takes a snapshot, of which a trial has a hundred.
+    every = getattr(train.averaging, "every", 0.0)
+    snapshots = itertools.count(every, every)
 
-    def loss() -> Tensor:
-        with train.precision.arithmetic(device.type):
-            return compute(*batch)
+    def backward(loss: Tensor) -> None:
+        step.backward(loss)
+        step.second_pass()  # not in the update, because there is one for every micro-batch
 
-    groups = train.optimizer.groups(model, train.weight_decay, *train.decays)
-    return Trained(
+    def update() -> None:
+        step.update()
+        if step.average is not None:
+            step.average.update(step.parameters, next(snapshots))
+
+    return Subject(
         f"ablate, {'compiled' if train.compile else 'eager'}",
-        loss,
+        lambda: step.loss(batch),
+        backward,
+        update,
         model,
-        train.precision.optimizer(train.optimizer, groups, train.lr, train.weight_decay),
         batch[0].numel(),
         flops_per_token(recipe, vocabulary, length),
-        train.clip,
         synchronizer(device),
-        train=train,
-        scaling=train.precision.scaling(device.type),
-        average=train.averaging.build(list(model.parameters())) if train.averaging else None,
     )
 
 
@@ -211,14 +161,21 @@ def peer(which: Peer, recipe: Recipe, rows: int, vocabulary: int, device: torch.
 
     train = recipe.train
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=train.weight_decay, fused=True)
+    clip = float("inf") if train.clip is None else train.clip
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
     return Subject(
         f"transformers {which.title}",
         loss,
+        Tensor.backward,
+        update,
         model.train(),
-        optimizer,
         rows * recipe.data.length,
         peer_flops_per_token(model, recipe),
-        train.clip,
         synchronizer(device),
     )
 

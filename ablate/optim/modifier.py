@@ -1,7 +1,7 @@
 """What happens between backward and the optimizer's step.
 
-`rate` scales a tensor's gradient; SAM needs a second gradient at perturbed weights, for which the module
-keeps the micro-batches of the step.
+`rate` scales a tensor's gradient; SAM needs a second gradient at perturbed weights, for which the step keeps
+its micro-batches.
 """
 
 from __future__ import annotations

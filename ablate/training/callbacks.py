@@ -178,8 +178,8 @@ class CurveLog(_AroundMicroBatches):
         spent = ledger.spent
         self.rows.append({
             "step": spent.steps, "tokens": spent.tokens, "seconds": spent.seconds, "flops": spent.flops,
-            "loss": math.fsum(since) / len(since), "lr": module.step_lr, "batch": module.step_sequences,
-            "grad_norm": float(module.grad_norm), "tokens_per_second": self.speed.read() or math.nan,
+            "loss": math.fsum(since) / len(since), "lr": module.step.lr, "batch": module.step.sequences,
+            "grad_norm": float(module.step.grad_norm), "tokens_per_second": self.speed.read() or math.nan,
             **self.meters.read(),
         })  # fmt: skip
         self.emit(self.rows[-1])

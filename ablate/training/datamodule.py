@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from ablate.data import Batches, Prepared
 from ablate.recipe import Recipe
 from ablate.streams import stream
-from ablate.training.module import MicroBatch
+from ablate.training.step import MicroBatch
 
 
 class PretrainingData(LightningDataModule):

@@ -58,7 +58,7 @@ def fill(module: MaskedLanguageModel, data: PretrainingData, device: torch.devic
     def need(size: int) -> float:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-        module.attempt(data.micro_batch(0, device, size))
+        module.forward_pass.attempt(data.micro_batch(0, device, size))
         return float(torch.cuda.max_memory_reserved(device))
 
     parameters = sum(p.numel() * p.element_size() for p in module.model.parameters())

@@ -28,6 +28,7 @@ from ablate.training.module import MaskedLanguageModel
 from ablate.training.objective import uniform_guess
 from ablate.training.pretraining import tracked
 from ablate.training.progress import Progress
+from ablate.training.step import Step
 
 if TYPE_CHECKING:
     from ablate.training.pretraining import _Run
@@ -46,14 +47,7 @@ class Begin(Callback):
         resumed = self.run.resumed
         if resumed is None:
             return
-        pl_module.raw_optimizer.load_state_dict(resumed.optimizer)
-        if resumed.state.get("scaling"):
-            pl_module.scaling.load_state_dict(resumed.state["scaling"])
-        if pl_module.noise is not None:
-            pl_module.noise.load_state_dict(resumed.state["noise"])
-        if pl_module.average is not None:
-            averages = {k: t for k, t in resumed.tensors.items() if k.startswith("average.")}
-            pl_module.average.restore({k.removeprefix("average."): t for k, t in averages.items()})
+        pl_module.step.restore(resumed)
         torch.set_rng_state(resumed.tensors["rng.cpu"])
         if "rng.cuda" in resumed.tensors and pl_module.device.type == "cuda":
             torch.cuda.set_rng_state(resumed.tensors["rng.cuda"], pl_module.device)
@@ -61,8 +55,11 @@ class Begin(Callback):
 
 def fit(
     run: _Run, tracker: Tracker, tell: Callable[[Progress], None], checkpoint_seconds: float
-) -> tuple[MaskedLanguageModel, str]:
-    """Train `run.model` until its ledger is exhausted. Returns the module and why it diverged, or ''."""
+) -> tuple[Step | None, str]:
+    """Train `run.model` until its ledger is exhausted.
+
+    Returns what took the steps, None if start-up alone used up the budget, and why the trial diverged, or ''.
+    """
     ledger = run.ledger
     module = MaskedLanguageModel(run.recipe, model=run.model, ledger=ledger)
     module.losses = run.losses
@@ -76,10 +73,10 @@ def fit(
     data.micro = run.micro_batch
     if run.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(run.device)
-    for warning in module.warm_up(data.micro_batch(0, run.device)):
+    for warning in module.forward_pass.warm_up(data.micro_batch(0, run.device)):
         run.warn(warning)
     if ledger.exhausted:  # start-up alone used it up, which only `charge: occupied` can do
-        return module, ""
+        return None, ""
     # Reading a loss costs nothing on a CPU and a wait on a GPU.
     recipe = run.recipe
     judge = Divergence(
@@ -99,11 +96,11 @@ def fit(
             lambda row: tracker.log(tracked(row, ledger.progress), step=int(row["step"])),
         ),
         Heartbeat(ledger, run.attempts, tell),
-        Checkpoints(lambda: run.save(module), ledger, checkpoint_seconds, run.warn),
+        Checkpoints(lambda: run.save(module.step), ledger, checkpoint_seconds, run.warn),
     )
     with quiet_lightning():
         _trainer(run.device, callbacks).fit(module, datamodule=data)
-    return module, judge.reason
+    return module.step, judge.reason
 
 
 def _glance(device: torch.device) -> float:

@@ -33,7 +33,7 @@ from ablate.training.objective import flops_per_token
 from ablate.training.progress import Progress
 
 if TYPE_CHECKING:
-    from ablate.training.module import MaskedLanguageModel
+    from ablate.training.step import Step
 
 log = logging.getLogger(__name__)
 
@@ -203,13 +203,14 @@ class _Run:
         # Imported here: Lightning takes seconds, and a finished or untrained trial needs none of it.
         from ablate.training.loop import fit
 
-        module, self.reason = fit(self, tracker, tell, checkpoint_seconds)
-        self.losses, self.cut = module.losses, module.cut
+        step, self.reason = fit(self, tracker, tell, checkpoint_seconds)
         self.model.to(self.device)  # Lightning leaves it on the host
-        if module.average is not None and not self.reason:
-            with torch.no_grad():
-                for parameter, mean in zip(self.model.parameters(), module.average.weights(), strict=True):
-                    parameter.copy_(mean)
+        if step is not None:
+            self.cut = step.cut
+            if step.average is not None and not self.reason:
+                with torch.no_grad():
+                    for parameter, mean in zip(step.parameters, step.average.weights(), strict=True):
+                        parameter.copy_(mean)
         self.model.zero_grad(set_to_none=True)
         self.finish()
 
@@ -221,36 +222,29 @@ class _Run:
         self._guarded(lambda: curve.write(self.paths.curve, self.rows))
         self.attempts.end(self.reason or "complete", self.ledger.clock.charged, kept=True)
 
-    def save(self, module: MaskedLanguageModel) -> None:
+    def save(self, step: Step) -> None:
         """A checkpoint in mid-training, and the curve so far. Raises CheckpointError."""
-        self.losses, self.cut = module.losses, module.cut
-        self._save(module.raw_optimizer, finished=False, module=module)
+        self.cut = step.cut
+        self._save(step, finished=False)
         self._guarded(lambda: curve.write(self.paths.curve, self.rows))
 
-    def _save(
-        self,
-        optimizer: torch.optim.Optimizer | None,
-        *,
-        finished: bool,
-        module: MaskedLanguageModel | None = None,
-    ) -> None:
+    def _save(self, step: Step | None, *, finished: bool) -> None:
         self._keep_tokenizer()
         tensors = {"losses": torch.tensor(self.losses, dtype=torch.float32), "rng.cpu": torch.get_rng_state()}
-        if module is not None and module.average is not None:
-            tensors |= {f"average.{name}": t for name, t in module.average.tensors().items()}
+        if step is not None:
+            tensors |= step.tensors()
         if self.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
         checkpoints.save(
             self.paths.checkpoint,
             step=self.ledger.steps,
             model=self.model,
-            optimizer=optimizer,
+            optimizer=step.optimizer if step else None,
             state={
                 **self.identity, "vocabulary": self.vocabulary, "ledger": self.ledger.to_dict(),
                 "cut": self.cut, "metrics": self.metrics, "curve": self.rows, "micro_batch": self.micro_batch,
                 "energy_kwh": self.meters.energy_kwh(),
-                "scaling": module.scaling.state_dict() if module else {},
-                "noise": module.noise.state_dict() if module and module.noise else {},
+                **(step.state() if step else {}),
             },
             tensors=tensors,
             finished=finished,

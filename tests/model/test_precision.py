@@ -471,7 +471,7 @@ class Overflow(Callback):
         self.clock: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        pl_module.scaling.load_state_dict(
+        pl_module.step.scaling.load_state_dict(
             {"scale": 2.0**127, "growth_factor": 2.0, "backoff_factor": 2.0**-117, "growth_interval": 2000,
              "_growth_tracker": 0}
         )  # fmt: skip
@@ -483,7 +483,7 @@ class Overflow(Callback):
 
     def _note(self, module: MaskedLanguageModel) -> None:
         self.weights.append(torch.cat([p.detach().flatten().clone() for p in module.parameters()]))
-        self.scales.append(module.scaling.state_dict()["scale"])
+        self.scales.append(module.step.scaling.state_dict()["scale"])
         self.clock.append(module.ledger.clock.charged)
 
 
