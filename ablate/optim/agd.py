@@ -25,12 +25,13 @@ class AGD(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         given = [(p, p.grad, g) for g in self.param_groups for p in g["params"] if p.grad is not None]
         norms = [_size(p) * gradient.norm() for p, gradient, _ in given if p.ndim > 1]
-        total = float(torch.stack(norms).sum()) / len(given)
-        step = math.log((1 + math.sqrt(1 + 4 * total)) / 2) / len(given)
+        # Stays on the device: the host does not wait for it.
+        total = torch.stack(norms).double().sum() / len(given)
+        step = ((1 + (1 + 4 * total).sqrt()) / 2).log() / len(given)
         for p, gradient, group in given:
             p.mul_(1 - group["lr"] * group["weight_decay"])
             direction = _size(p) * gradient / gradient.norm().clamp(min=1e-30) if p.ndim > 1 else gradient
-            p.sub_(group["lr"] * step * direction)
+            p.sub_((group["lr"] * step).to(direction.dtype) * direction)
 
 
 def _size(matrix: torch.Tensor) -> float:
