@@ -27,7 +27,7 @@ from ablate.analysis.observed import UNREADABLE, Observed, observe, value
 from ablate.analysis.pairing import pairing
 from ablate.analysis.pareto import between
 from ablate.analysis.provenance import cost, device, mixtures, provenance
-from ablate.analysis.rivals import checks
+from ablate.analysis.rivals import STEADY, busy, checks
 from ablate.analysis.search import best_of_k
 from ablate.analysis.spared import spared
 from ablate.analysis.standing import standings
@@ -185,8 +185,15 @@ def _checked(
         return arm
     used = [r for r in observed.used if r.arm in (arm.name, arm.contrast.reference) and r.hardware]
     machines = len({device(r.hardware) for r in used})
-    found = checks(study, frozen, arm, arm.contrast, outcome, machines)
+    swing = max(_swing(observed, name) for name in (arm.name, arm.contrast.reference))
+    found = checks(study, frozen, arm, arm.contrast, outcome, machines, swing)
     return replace(arm, contrast=replace(arm.contrast, checks=found))
+
+
+def _swing(observed: Observed, arm: str) -> float:
+    """The fastest over the slowest trial of an arm, in tokens per second; 1 of what was not recorded."""
+    speeds = [v for v in observed.metric(arm, names.SPEED).values() if v > 0]
+    return max(speeds) / min(speeds) if speeds else 1.0
 
 
 Scores = Mapping[str, Mapping[int, float]]
@@ -253,6 +260,10 @@ def _warnings(
     found += list(observed.warnings)
     if study.arms and not arms[0].completed:
         found.append(f"the baseline '{arms[0].name}' has no usable trial: no effect can be computed")
+    timed = [arm.name for arm in study.arms if arm.budget.get("unit") == "seconds"]
+    swing = max((_swing(observed, name) for name in timed), default=1.0)
+    if swing > STEADY:
+        found.append(f"the machine was busy or uneven: {busy(swing)}")
     pending = sum(arm.pending for arm in arms)
     if pending:
         found.append(

@@ -9,7 +9,7 @@ from typing import Any
 from ablate.analysis import metrics as names
 from ablate.analysis import power
 from ablate.analysis.evidence import Curve, Evidence
-from ablate.analysis.findings import Contrast, Correction, Mechanism, Outcome, Unpaired
+from ablate.analysis.findings import Contrast, Correction, Mechanism, Outcome, Unpaired, Verdict
 from ablate.analysis.mechanism import mechanism
 from ablate.analysis.multiplicity import benjamini_hochberg, holm
 from ablate.analysis.observed import Observed
@@ -138,7 +138,9 @@ def _contrast(
     )  # fmt: skip
     text += _of_correction(corrected.how[arm], again=any(a.replicate for a in study.arms if a.name == arm))
     itt, imputed = _intention_to_treat(sources, arm, reference)
-    text += _if_failures_count(found, e, itt, imputed)
+    completed_only = bool(imputed) and not _holds_with_failures(found, e, itt, outcome, alpha)
+    if completed_only:
+        text += "; among completed blocks only: with diverged trials at the worst score this does not hold"
     if study.post_hoc:
         text += "; post hoc: the rules were changed after data had arrived"
     secondary = {
@@ -147,7 +149,7 @@ def _contrast(
     return Contrast(
         reference=reference, effect=e, verdict=found, reason=text, in_family=in_family, adjusted_p=p,
         equivalence=tost, adjusted_equivalence_p=tost_p, resolvable=resolvable, blocks_needed=needed,
-        intention_to_treat=itt, imputed=imputed,
+        intention_to_treat=itt, imputed=imputed, completed_only=completed_only,
         secondary={m: s for m, s in secondary.items() if s.n}, correction=corrected.how[arm],
         sequential=corrected.sequential.get(arm), post_hoc=bool(study.post_hoc),
     )  # fmt: skip
@@ -214,16 +216,17 @@ def _unpaired(sources: _Sources, pairs: Mapping[str, str]) -> dict[str, Unpaired
 
 
 def _intention_to_treat(sources: _Sources, arm: str, reference: str) -> tuple[Effect | None, int]:
-    """The effect with diverged trials at the worst score seen in the study; None when no block was lost.
+    """The effect with diverged trials at the worst score seen in the study; None when no block was lost, or
+    when one of the two has no score at all: the other's worst would say nothing of it.
 
     Divergence is the arm's own doing; a lost process or a full disk is not, and stays missing.
     """
     observed, outcome = sources.observed, sources.outcome
     if not observed.failures[arm].total() and not observed.failures[reference].total():
         return None, 0
-    seen = [v for name in observed.values for v in observed.metric(name, outcome.metric).values()]
-    if not seen:
+    if not all(observed.metric(name, outcome.metric) for name in (arm, reference)):
         return None, 0
+    seen = [v for name in observed.values for v in observed.metric(name, outcome.metric).values()]
     worst = min(seen) if outcome.higher_is_better else max(seen)
     filled = {
         name: {**dict.fromkeys(observed.diverged[name], worst), **observed.metric(name, outcome.metric)}
@@ -233,13 +236,16 @@ def _intention_to_treat(sources: _Sources, arm: str, reference: str) -> tuple[Ef
     return sources.between(outcome.metric, filled[arm], filled[reference]), imputed
 
 
-def _if_failures_count(found: str, e: Effect, itt: Effect | None, imputed: int) -> str:
-    """What becomes of a directed verdict when diverged trials count."""
-    if found not in ("helps", "hurts") or itt is None or not imputed or e.estimate is None:
-        return ""
+def _holds_with_failures(
+    found: Verdict, e: Effect, itt: Effect | None, outcome: Outcome, alpha: float
+) -> bool:
+    """Whether a verdict stands when diverged trials count; an inconclusive one cannot fall."""
+    if found == "inconclusive" or itt is None or itt.estimate is None or e.estimate is None:
+        return True
+    if found == "equivalent":
+        tost = equivalence(itt, outcome.margin, alpha=alpha)
+        return tost is not None and tost.p <= alpha
+    turned = (itt.estimate > 0) != (e.estimate > 0)
     open_ = itt.low is None or itt.high is None or itt.low <= 0 <= itt.high
-    turned = itt.estimate is not None and (itt.estimate > 0) != (e.estimate > 0)
     # A worse mean in a wider interval does not speak against "hurts".
-    if turned or (found == "helps" and open_):
-        return "; among completed blocks only: with diverged trials at the worst score this does not hold"
-    return ""
+    return not turned and not (found == "helps" and open_)

@@ -236,6 +236,7 @@ class Contrast:
     blocks_needed: int | None = None  # to settle it at the observed spread; None: over 1,000, or unknown
     intention_to_treat: Effect | None = None
     imputed: int = 0  # blocks that entered it as the worst observed score
+    completed_only: bool = False  # the verdict does not hold with diverged trials at the worst score
     secondary: Mapping[str, Effect] = field(default_factory=dict)
     correction: Correction = "holm"
     sequential: Progress | None = None  # a study whose blocks were added by a stopping rule

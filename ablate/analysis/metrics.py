@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+SPEED = "throughput/tokens_per_second"
 _LOWER = ("loss", "perplexity", "seconds", "memory", "error")
 _FAMILIES = ("glue", "superglue", "grammar", "tasks", "eval", "pretrain", "throughput", "cost")
 _TASKS = {
@@ -17,13 +18,13 @@ _TASKS = {
     "entailment": "Entail.",
 }  # fmt: skip
 _LABELS = {
-    "eval/mlm_loss": "MLM loss", "pretrain/loss": "Train loss", "throughput/tokens_per_second": "Tokens/s",
+    "eval/mlm_loss": "MLM loss", "pretrain/loss": "Train loss", SPEED: "Tokens/s",
     "throughput/mfu": "MFU", "cost/gpu_hours": "GPU-hours", "cost/energy_kwh": "Energy",
     "spent/tokens": "Tokens", "spent/steps": "Steps", "spent/flops": "FLOPs",
     "cost/peak_memory_gib": "Peak memory",
 }  # fmt: skip
 _UNITS = {
-    "eval/mlm_loss": "nats", "pretrain/loss": "nats", "throughput/tokens_per_second": "tokens/s",
+    "eval/mlm_loss": "nats", "pretrain/loss": "nats", SPEED: "tokens/s",
     "cost/gpu_hours": "h", "cost/energy_kwh": "kWh", "spent/tokens": "tokens", "spent/steps": "steps",
     "spent/flops": "FLOP",
     "cost/peak_memory_gib": "GiB",

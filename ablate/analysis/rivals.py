@@ -10,20 +10,25 @@ from ablate.analysis.findings import Answer, ArmFindings, Check, Contrast, Outco
 from ablate.records import FrozenArm, FrozenStudy
 
 LR = "train.lr"
+STEADY = 1.1  # fastest over slowest trial of one arm up to which a machine counts as even
 EDGE = 0.05  # share of a range (logarithmic for a rate) that counts as its edge
 
 
 def checks(
-    study: FrozenStudy, frozen: FrozenArm, arm: ArmFindings, c: Contrast, outcome: Outcome, machines: int
-) -> tuple[Check, ...]:
-    """Divergence, learning rate, a switch that does not bite, too few tokens, the metric, the machine."""
+    study: FrozenStudy, frozen: FrozenArm, arm: ArmFindings, c: Contrast, outcome: Outcome, machines: int,
+    swing: float,
+) -> tuple[Check, ...]:  # fmt: skip
+    """Divergence, learning rate, a switch that does not bite, too few tokens, the metric, the machine.
+
+    `machines`: different ones; `swing`: the fastest over the slowest trial of one arm, in tokens per second.
+    """
     return (
         _divergence(arm, c),
         _learning_rate(study, frozen),
         _switch(study, arm, c),
         _tokens(arm),
         _metric(c, outcome),
-        _machine(machines),
+        _machine(machines, swing if frozen.budget.get("unit") == "seconds" else 1.0),
     )
 
 
@@ -137,9 +142,19 @@ def _metric(c: Contrast, outcome: Outcome) -> Check:
     return Check(name, "ruled out", f"none of {len(others)} other measures contradicts it")
 
 
-def _machine(machines: int) -> Check:
+def _machine(machines: int, swing: float) -> Check:
     if not machines:
         return Check("hardware", "not checked", "the machines were not recorded")
     if machines > 1:
         return Check("hardware", "not ruled out", f"trials ran on {machines} different machines")
-    return Check("hardware", "ruled out", "every trial ran on one kind of machine")
+    if swing > STEADY:
+        return Check("hardware", "not ruled out", f"one kind of machine, but busy: {busy(swing)}")
+    return Check("hardware", "ruled out", "every trial ran on one kind of machine, at an even speed")
+
+
+def busy(swing: float) -> str:
+    """What a machine with other work does to a budget of time."""
+    return (
+        f"tokens per second of one and the same arm differ between blocks by up to {swing:.2g} times, which "
+        "a wall-clock budget turns into more or fewer tokens"
+    )

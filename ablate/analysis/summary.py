@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from ablate.analysis.findings import Contrast, Findings
+from ablate.analysis.findings import ArmFindings, Contrast, Findings
 
 
 def answer(found: Findings) -> str:
@@ -21,24 +22,47 @@ def answer(found: Findings) -> str:
     }
     if not contrasts:
         return f"No answer yet: all {len(everything)} arms are screened, and none has been confirmed."
+    lost = _without_blocks(found, contrasts)
     if not any(c.effect.n for c in contrasts.values()):
-        return "No answer yet: no arm shares a completed block with its reference."
+        told = f": {_listed(list(lost.values()))}" if lost else ""
+        return f"No answer{'' if told else ' yet'}: no arm shares a completed block with its reference{told}."
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
     parts = []
     for word in ("helps", "hurts"):
         hits = {name: c for name, c in contrasts.items() if c.verdict == word}
         if hits:
-            listed = _listed([f"{name} ({_interval(c)}{unit})" for name, c in _by_size(hits)])
+            listed = _listed(
+                [f"{name} ({_interval(c)}{unit}{_of_completed(c)})" for name, c in _by_size(hits)]
+            )
             parts.append(f"{listed} {word if len(hits) == 1 else word[:-1]}")
-    same = [name for name, c in contrasts.items() if c.verdict == "equivalent"]
+    same = [
+        name + (f" ({_of_completed(c)[2:]})" if c.completed_only else "")
+        for name, c in contrasts.items() if c.verdict == "equivalent"
+    ]  # fmt: skip
     if same:
         verb = "is" if len(same) == 1 else "are"
         parts.append(f"{_listed(same)} {verb} equivalent within ±{found.outcome.margin:g}{unit}")
-    open_ = [name for name, c in contrasts.items() if c.verdict == "inconclusive"]
+    open_ = [name for name, c in contrasts.items() if c.verdict == "inconclusive" and name not in lost]
     if open_:
         parts.append(f"{_listed(open_)} {'remains' if len(open_) == 1 else 'remain'} inconclusive")
+    if lost:
+        parts.append(f"without a verdict: {_listed(list(lost.values()))}")
     text = "; ".join(parts)
     return f"On {found.outcome.label}: {text}."
+
+
+def _without_blocks(found: Findings, contrasts: Mapping[str, Contrast]) -> dict[str, str]:
+    """Arms of which every trial has ended and none has a score: what became of them."""
+
+    def became(arm: ArmFindings) -> str:
+        return ", ".join(f"{n} of {arm.planned} {state}" for state, n in arm.failures.items() if n)
+
+    ended = [arm for arm in found.arms if not arm.completed and not arm.pending and arm.lost]
+    return {arm.name: f"{arm.name} ({became(arm)})" for arm in ended if arm.name in contrasts}
+
+
+def _of_completed(contrast: Contrast) -> str:
+    return ", of completed blocks alone" if contrast.completed_only else ""
 
 
 def _listed(named: list[str]) -> str:

@@ -147,7 +147,7 @@ def test_when_every_trial_failed_all_are_counted():
     ]
     found = analyze(frozen, records)
     assert all(arm.failures == {"out-of-memory": 5} and arm.completed == 0 for arm in found.arms)
-    assert found.answer.startswith("No answer yet")
+    assert found.answer.startswith("No answer: ")
 
 
 def test_non_finite_metrics_are_excluded_and_said():
@@ -206,6 +206,51 @@ def test_a_lost_process_is_not_the_arms_doing_and_stays_missing():
     assert c.imputed == 0
     assert c.intention_to_treat is not None
     assert c.intention_to_treat.estimate == c.effect.estimate
+
+
+def test_equivalence_that_a_diverged_block_would_overturn_is_of_completed_blocks_alone():
+    frozen = synthetic.study(["a", "b"])
+    near = [0.01, -0.02, 0.0, 0.02, -0.01]
+    records = synthetic.of(frozen, {"baseline": BASE, "a": plus(near), "b": plus([-5.0] * 4 + [-5.1])})
+    whole = analyze(frozen, records)
+    assert whole.contrasts["a"].verdict == "equivalent"
+    assert not whole.contrasts["a"].completed_only
+    lost = synthetic.record("a", 2, state="diverged", reason="loss is nan at step 120")
+    found = analyze(frozen, [lost if r.trial == lost.trial else r for r in records])
+    c = found.contrasts["a"]
+    assert (c.verdict, c.completed_only) == ("equivalent", True)
+    assert "among completed blocks only" in c.reason
+    assert "a (of completed blocks alone) is equivalent" in found.answer
+
+
+@pytest.mark.parametrize("state", ["diverged", "failed"])
+def test_arms_without_a_score_are_named_with_what_became_of_them(state):
+    frozen = synthetic.study(["a", "b"])
+    records = synthetic.of(frozen, {"baseline": BASE, "a": plus(UP), "b": plus(UP)})
+    gone = [synthetic.record(r.arm, r.block, state=state) if r.arm != "baseline" else r for r in records]
+    nothing = analyze(frozen, gone)
+    assert nothing.answer == (
+        "No answer: no arm shares a completed block with its reference: "
+        f"a (5 of 5 {state}), b (5 of 5 {state})."
+    )
+    assert nothing.contrasts["a"].intention_to_treat is None
+    one = analyze(frozen, [g if g.arm == "b" else r for g, r in zip(gone, records, strict=True)])
+    assert one.answer.endswith(f"; without a verdict: b (5 of 5 {state}).")
+    assert "b remains" not in one.answer
+
+
+def test_a_busy_machine_is_a_rival_explanation_under_a_wall_clock():
+    speed = "throughput/tokens_per_second"
+    for amount, answer in ((1.05, "ruled out"), (1.9, "not ruled out")):
+        frozen = synthetic.study(["a"])
+        records = [
+            r.model_copy(update={"metrics": {**r.metrics, speed: 1e4 * (amount if r.block == 1 else 1.0)}})
+            for r in synthetic.of(frozen, {"baseline": BASE, "a": plus(UP)})
+        ]
+        found = analyze(frozen, records)
+        (check,) = (c for c in found.contrasts["a"].checks if c.name == "hardware")
+        assert check.answer == answer
+        assert any("busy" in told for told in found.warnings) == (answer == "not ruled out")
 
 
 def test_an_arm_that_diverged_somewhere_is_never_best():
