@@ -451,6 +451,7 @@ def bench(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
     precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
     micro_batch: Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")] = None,
+    length: Annotated[int | None, typer.Option(min=8, help="tokens of a row; default: the recipe's")] = None,
     vocabulary: Annotated[int | None, typer.Option(min=64, help="default: the recipe's")] = None,
     compiled: Annotated[bool | None, typer.Option(help="default: both are measured")] = None,
     peers: Annotated[bool, typer.Option(help="transformers' encoders of the same size beside it")] = False,
@@ -464,12 +465,13 @@ def bench(
     if context.invoked_subcommand is not None:
         return
     from ablate.bench import show, training
+    from ablate.bench.subjects import changed
     from ablate.scheduling.steps import find_recipe
 
     report = training.bench(
-        find_recipe(recipe), recipe, device=device, rows=micro_batch, vocabulary=vocabulary, threads=threads,
-        rounds=rounds, steps=steps, with_peers=peers, compiled=compiled, precision=precision,
-        tell=lambda text: print(text, file=sys.stderr),
+        changed(find_recipe(recipe), length=length), recipe, device=device, rows=micro_batch,
+        vocabulary=vocabulary, threads=threads, rounds=rounds, steps=steps, with_peers=peers,
+        compiled=compiled, precision=precision, tell=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
     if out is not None:
         show.write(report, out)
@@ -575,7 +577,40 @@ def bench_plumbing(
     from ablate.scheduling.steps import find_recipe
 
     found = plumbing.bench(
-        changed(find_recipe(recipe), compiled=None, precision=precision), recipe, steps=steps, rounds=rounds,
+        changed(find_recipe(recipe), precision=precision), recipe, steps=steps, rounds=rounds,
+        tell=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    _json(found.to_dict()) if form is Shape.json else print(found.text())
+
+
+@bench_app.command("trial")
+def bench_trial(
+    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
+    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
+    micro_batch: Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")] = None,
+    length: Annotated[int | None, typer.Option(min=8, help="tokens of a row; default: the recipe's")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="a glob of text files; default: the recipe's source")
+    ] = None,
+    compiled: Annotated[bool | None, typer.Option(help="default: the recipe's")] = None,
+    accumulated: Annotated[int, typer.Option(min=1, help="micro-batches of an update")] = 1,
+    micro_batches: Annotated[int, typer.Option(min=2, help="per round")] = 1000,
+    threads: Annotated[int, typer.Option(min=1, help="on a CPU")] = 1,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    form: Format = Shape.text,
+) -> None:
+    """A recipe as its trials train it, Lightning and logging included, against a loop written by hand."""
+    from ablate.bench import whole
+    from ablate.bench.subjects import changed, size_of
+    from ablate.scheduling.steps import find_recipe
+
+    chosen = changed(
+        find_recipe(recipe), compiled=compiled, precision=precision, length=length, source=source
+    )
+    found = whole.bench(
+        chosen, recipe, device=device, threads=threads, rows=micro_batch or size_of(chosen)[0],
+        accumulated=accumulated, micro_batches=micro_batches, rounds=rounds,
         tell=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
     _json(found.to_dict()) if form is Shape.json else print(found.text())

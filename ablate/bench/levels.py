@@ -77,7 +77,7 @@ def bench(
     where = place(device, threads=1)
     if where.type == "cpu":
         compiled = bool(compiled)
-    recipe = changed(recipe, compiled=compiled, precision=None)
+    recipe = changed(recipe, compiled=compiled)
     require_possible(recipe, where)
     found = candidates(recipe, only)
     _refuse_unsupported(found, where)

@@ -126,7 +126,7 @@ def bench(
     `loop` measures the seconds that a trial's own loop adds to a micro-batch. Raises BenchError.
     """
     where = place(device, threads)
-    recipe = changed(recipe, compiled=None, precision=precision)
+    recipe = changed(recipe, precision=precision)
     require_possible(recipe, where)
     if getattr(recipe.data.tokenizer, "vocabulary", None) is None:
         raise BenchError(

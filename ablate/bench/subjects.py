@@ -236,11 +236,13 @@ def peer_flops_per_token(model: nn.Module, recipe: Recipe) -> float:
     return 6 * (inner + scores + recipe.train.mask_rate * outer)
 
 
-def changed(recipe: Recipe, *, compiled: bool | None, precision: str | None) -> Recipe:
-    """The recipe with the bench's own switches."""
-    changes: dict[str, Any] = {}
-    if compiled is not None:
-        changes["train.compile"] = compiled
-    if precision is not None:
-        changes["train.precision"] = precision
-    return replace(recipe, changes)
+def changed(
+    recipe: Recipe, *, compiled: bool | None = None, precision: str | None = None, length: int | None = None,
+    source: str | None = None,
+) -> Recipe:  # fmt: skip
+    """The recipe with the bench's own switches; `source` is a glob of text files."""
+    files = None if source is None else {"kind": "files", "train": source}
+    given = {
+        "train.compile": compiled, "train.precision": precision, "data.length": length, "data.source": files
+    }  # fmt: skip
+    return replace(recipe, {path: value for path, value in given.items() if value is not None})

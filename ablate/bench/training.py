@@ -92,13 +92,13 @@ def bench(
     """
     where = place(device, threads)
     clock = "cpu" if where.type == "cpu" else "wall"
-    recipe = changed(recipe, compiled=None, precision=precision)
+    recipe = changed(recipe, precision=precision)
     require_possible(recipe, where)
     usual = size_of(recipe)
     size, words = rows or usual[0], vocabulary or usual[1]
     made: list[tuple[Subject, float]] = []
     for setting in [True, False] if compiled is None else [compiled]:
-        subject: Subject = ours(changed(recipe, compiled=setting, precision=None), size, words, where)
+        subject: Subject = ours(changed(recipe, compiled=setting), size, words, where)
         tell(f"first step of {subject.name}")
         made.append((subject, measure.first_step(subject)))
     memory = _peak_memory_gib(where)
@@ -113,7 +113,7 @@ def bench(
     tell("interleaved rounds")
     timings = measure.interleaved([subject for subject, _ in made], rounds, steps)
     splits = [measure.split(subject, rounds, clock) for subject, _ in made]
-    peak = measure.product_rate(_dtype(recipe), where, clock)
+    peak = measure.product_rate(dtype_of(recipe), where, clock)
     return Report(
         recipe=name,
         precision=recipe.train.precision.kind,
@@ -144,7 +144,7 @@ def require_possible(recipe: Recipe, device: torch.device) -> None:
         raise BenchError("\n".join(told))
 
 
-def _dtype(recipe: Recipe) -> torch.dtype:
+def dtype_of(recipe: Recipe) -> torch.dtype:
     """The type whose products the step is compared with."""
     kind = recipe.train.precision.kind
     return torch.float32 if kind in ("fp32", "tf32") else torch.float16 if "fp16" in kind else torch.bfloat16
