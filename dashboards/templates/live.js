@@ -194,6 +194,8 @@
     e.isIntersecting ? inView.add(e.target) : inView.delete(e.target);
     if (e.isIntersecting) onView.get(e.target)?.();
   }), { rootMargin: "400px" });
+  // What was never scrolled to would be an empty panel on paper.
+  addEventListener("beforeprint", () => onView.forEach((draw, node) => { if (node.isConnected) { inView.add(node); draw(); } }));
 
   const makeFigure = (panel) => {
     const figure = el("div", { className: "figure" }), empty = el("p", { className: "empty" }, "No trial has reported it yet.");
