@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ablate.analysis.findings import Findings, Front, Mechanism
-from ablate.report.series import Bar, Curve, Heat
+from ablate.report.series import Bar, Curve, Heat, Pace
 
 Row = dict[str, Any]
 
@@ -52,11 +52,14 @@ def curves(read: Sequence[Curve]) -> Iterator[Row]:
             yield {"arm": curve.arm, "block": curve.block, "seconds": seconds, "tokens": tokens, "loss": loss}
 
 
-def speed(points: Sequence[tuple[Bar, float]]) -> Iterator[Row]:
-    """An arm's change in tokens per second, as a share, and its effect."""
-    for bar, share in points:
-        yield {"arm": bar.arm, "speed": share, "estimate": bar.estimate, "low": bar.low, "high": bar.high,
-               "verdict": bar.verdict}  # fmt: skip
+def speed(points: Sequence[Pace]) -> Iterator[Row]:
+    """An arm's change in tokens per second with its interval, as shares, and its effect."""
+    for pace in points:
+        bar = pace.bar
+        yield {
+            "arm": bar.arm, "speed": pace.share, "speed low": pace.low, "speed high": pace.high,
+            "estimate": bar.estimate, "low": bar.low, "high": bar.high, "verdict": bar.verdict,
+        }  # fmt: skip
 
 
 def mechanism(rows: Sequence[tuple[str, Mechanism]]) -> Iterator[Row]:

@@ -7,6 +7,7 @@ scored task by task: of 1,000 trials on all of GLUE 120 million rows.
 from __future__ import annotations
 
 import functools
+import logging
 import multiprocessing
 import pickle
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,8 @@ from ablate.analysis.tasks import TaskFindings, score
 from ablate.records import Record, StudyPaths, load_records, read_study
 from ablate.records.store import write_bytes
 
+log = logging.getLogger(__name__)
+
 HANDS = 2  # one scores and draws 1,000 trials in 11 s of CPU time, the rest takes 5
 FIGURES = ("forest", "tasks", "curves", "mechanism", "speed", "best-of-k", "pareto")  # the longest first
 
@@ -31,7 +34,7 @@ class Hands:
     def __init__(self) -> None:
         # Not forked: whoever writes a report may have threads.
         self._pool = ProcessPoolExecutor(HANDS, multiprocessing.get_context("spawn"))
-        self._drawn: list[Future[None]] = []
+        self._drawn: list[Future[set[str]]] = []
         self._ready = [self._pool.submit(_get_ready) for _ in range(HANDS)]
 
     def score(self, root: Path, records: Iterable[Record]) -> list[Future[tuple[TaskFindings, list[str]]]]:
@@ -52,8 +55,18 @@ class Hands:
         """Wait for the last figure; raises what went wrong with it."""
         self._pool.shutdown(cancel_futures=error is not None)
         if error is None:
-            for done in (*self._ready, *self._drawn):
-                done.result()
+            for ready in self._ready:
+                ready.result()
+            _tell_of({letter for done in self._drawn for letter in done.result()})
+
+
+def _tell_of(lost: set[str]) -> None:
+    if lost:
+        log.warning(
+            "figures for papers: no installed font has %s, so PDF and PNG show boxes; "
+            "install one that has, such as Noto Sans CJK",
+            "".join(sorted(lost)),
+        )
 
 
 def _largest_first(root: Path, records: Iterable[Record]) -> list[str]:
@@ -89,13 +102,17 @@ def _study(root: Path) -> tuple[Any, list[Record]]:
     return read_study(root), load_records(root)[0]
 
 
-def _draw(folder: Path, work: bytes, name: str) -> None:
+def _draw(folder: Path, work: bytes, name: str) -> set[str]:
+    """Draw one figure; the letters that no font has."""
     from ablate.report import paper
+
+    lost: set[str] = set()
 
     found, shown = _shown(work)
     drawn: Mapping[str, Any] = paper.drawings(found, *shown)
-    for file, content in paper.render({n: draw for n, draw in drawn.items() if n == name}):
+    for file, content in paper.render({n: draw for n, draw in drawn.items() if n == name}, lost):
         write_bytes(folder / file, content)
+    return lost
 
 
 @functools.lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings, Front, Mechanism, Outcome
-from ablate.report.series import Bar, Curve, Heat, by_size, mean_curve
+from ablate.report.series import Bar, Curve, Heat, Pace, by_size, mean_curve
 from ablate.report.strips import near
 
 Figure = dict[str, Any]
@@ -205,20 +205,21 @@ def _axis_buttons(views: dict[str, list[list[float]]]) -> Figure:
     }  # fmt: skip
 
 
-def speed(found: Findings, points: Sequence[tuple[Bar, float]]) -> Figure:
+def speed(found: Findings, points: Sequence[Pace]) -> Figure:
     """What an arm gains against what its speed costs: effect over change in tokens per second."""
     traces: list[Figure] = []
     for verdict in VERDICTS:
-        mine = [(bar, share) for bar, share in points if bar.verdict == verdict]
+        mine = [pace for pace in points if pace.bar.verdict == verdict]
         if mine:
-            errors = _errors([bar for bar, _ in mine])
+            bars, rates = [pace.bar for pace in mine], [_rate(pace) for pace in mine]
+            thin = {"thickness": 1.4, "width": 0, "color": VERDICTS[verdict]}
             traces.append({
                 "type": "scatter", "mode": "markers", "name": verdict or "effect",
-                "x": [100 * share for _, share in mine], "y": [bar.estimate for bar, _ in mine],
-                "text": [_safe(bar.arm) for bar, _ in mine],
-                "error_y": {**errors, "thickness": 1.4, "width": 0, "color": VERDICTS[verdict]},
+                "x": [rate.estimate for rate in rates], "y": [bar.estimate for bar in bars],
+                "text": [_safe(bar.arm) for bar in bars], "customdata": [_between(rate) for rate in rates],
+                "error_x": {**_errors(rates), **thin}, "error_y": {**_errors(bars), **thin},
                 "marker": {"size": 10, "color": VERDICTS[verdict], "symbol": SHAPES[verdict]},
-                "hovertemplate": "%{text}<br>%{x:+.1f} % tokens/s, Δ %{y:+.3g}<extra></extra>",
+                "hovertemplate": "%{text}<br>%{x:+.1f} %%{customdata} tokens/s, Δ %{y:+.3g}<extra></extra>",
             })  # fmt: skip
     layout: Figure = {
         "xaxis": {
@@ -232,6 +233,16 @@ def speed(found: Findings, points: Sequence[tuple[Bar, float]]) -> Figure:
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
     }
     return _dressed(traces, layout)
+
+
+def _rate(pace: Pace) -> Bar:
+    """The change in tokens per second as a bar of its own, in percent."""
+    low, high = (None if end is None else 100 * end for end in (pace.low, pace.high))
+    return Bar(pace.bar.arm, 100 * pace.share, low, high, "", ())
+
+
+def _between(rate: Bar) -> str:
+    return "" if rate.low is None or rate.high is None else f" [{rate.low:+.1f}, {rate.high:+.1f}]"
 
 
 def mechanism(rows: Sequence[tuple[str, Mechanism]]) -> Figure:

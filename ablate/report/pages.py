@@ -83,7 +83,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _figures(
     found: Findings, bars: list[series.Bar], by_task: series.Heat | None, read: list[series.Curve],
-    speeds: list[tuple[series.Bar, float]],
+    speeds: list[series.Pace],
 ) -> dict[str, figures.Figure]:  # fmt: skip
     """name → plotly figure, those without data left out."""
     drawn: dict[str, figures.Figure] = {}
@@ -106,7 +106,7 @@ def _figures(
 
 def _behind(
     found: Findings, bars: list[series.Bar], by_task: series.Heat | None, read: list[series.Curve],
-    speeds: list[tuple[series.Bar, float]],
+    speeds: list[series.Pace],
 ) -> dict[str, Iterable[behind.Row]]:  # fmt: skip
     """name → the rows behind the figure."""
     return {

@@ -2,42 +2,75 @@
 
 6.75 in is the text width of the usual two-column templates, half of it a column's; text is 8 pt at that size.
 Colours are Okabe and Ito's, marks differ in shape too, so the figures survive grey print.
+
+A figure is laid out once, inside its size, and saved at that size. Cutting the paper to what is drawn made it
+457 to 472 pt wide, and cut the longest label: hinted text is 6 % narrower at one resolution than at another.
+So hinting is off: PDF, SVG and PNG measure the same text.
 """
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import matplotlib.ticker
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings, Front
 from ablate.report import numbers
 from ablate.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SHOWN, SKY, VERDICTS, _axis, _color
-from ablate.report.series import Bar, Curve, Heat, by_size, mean_curve
+from ablate.report.series import Bar, Curve, Heat, Pace, by_size, mean_curve
 from ablate.report.strips import near, ticks
 
-WIDTH = 6.75
+WIDTH = 6.75  # in
 ROWS = 32  # of a figure on one page; the largest effects of more
+PAD = 0.04  # in, between what is drawn and the edge
+TICKS, NUMBERS, NAMES = 7.5, 7.0, 5.5  # pt
 FORMATS = ("pdf", "svg", "png")
+DPI = 200  # of PNG, and what figures are laid out at
 MARKERS = {"helps": "^", "hurts": "v", "equivalent": "D", "inconclusive": "o", "": "o"}
+FONT = "DejaVu Sans"  # comes with matplotlib
+OTHER_SCRIPTS = (  # the usual fonts of what it has no letters for, the first of them that is installed
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Source Han Sans", "WenQuanYi Zen Hei",
+    "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Arial Unicode MS", "Droid Sans Fallback",
+)  # fmt: skip
 STYLE: Any = {
-    "font.size": 8, "axes.labelsize": 8, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "axes.linewidth": 0.6,
+    "font.size": 8, "axes.labelsize": 8, "xtick.labelsize": TICKS, "ytick.labelsize": TICKS,
+    "legend.fontsize": TICKS, "axes.linewidth": 0.6,
     "axes.spines.top": False, "axes.spines.right": False, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
-    "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "ablate", "figure.dpi": 100,
-    "axes.unicode_minus": True, "legend.frameon": False,
+    "pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "ablate", "figure.dpi": DPI,
+    "axes.unicode_minus": True, "legend.frameon": False, "text.hinting": "no_hinting",
+    "text.parse_math": False,  # an arm may be called `$a_1$`
 }  # fmt: skip
+
+
+def style() -> Any:
+    """matplotlib's own settings with ours: what a user has set for other figures changes none of these."""
+    return {
+        **{k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(("backend", "webagg"))},
+        **STYLE,
+        "font.family": [FONT, *other_scripts()],
+    }
+
+
+def other_scripts(installed: Collection[str] | None = None) -> list[str]:
+    """The font for letters that `FONT` lacks, where one is installed."""
+    there = set(font_manager.get_font_names() if installed is None else installed)
+    return [name for name in OTHER_SCRIPTS if name in there][:1]
 
 
 def drawings(
     found: Findings, bars: Sequence[Bar], heat: Heat | None, read: Sequence[Curve],
-    speeds: Sequence[tuple[Bar, float]],
+    speeds: Sequence[Pace],
 ) -> dict[str, Callable[[], Figure]]:  # fmt: skip
     """name → what draws it, those without data left out."""
     made: dict[str, Callable[[], Figure]] = {}
@@ -59,59 +92,190 @@ def drawings(
     return made
 
 
-def render(drawn: Mapping[str, Callable[[], Figure]]) -> Iterator[tuple[str, bytes]]:
-    """File name and content of every figure in every format; the same bytes for the same findings."""
-    with matplotlib.rc_context(STYLE):
-        for name, draw in drawn.items():
-            figure = draw()
-            # Once for all formats: `tight` would draw the figure once more for each.
-            around = figure.get_tightbbox().padded(0.03)
-            for format in FORMATS:
-                out = io.BytesIO()
-                stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(format)
-                figure.savefig(out, format=format, dpi=200, bbox_inches=around, metadata=stamp)
-                yield f"{name}.{format}", out.getvalue()
+def render(
+    drawn: Mapping[str, Callable[[], Figure]], lost: set[str] | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """File name and content of every figure in every format; the same bytes for the same findings.
+
+    Letters that no installed font has are added to `lost`; PDF and PNG show a box for each.
+    """
+    for name, draw in drawn.items():
+        with matplotlib.rc_context(style()), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            figure = laid_out(draw)
+            files = [(f"{name}.{format}", _saved(figure, format)) for format in FORMATS]
+        for warning in told:
+            letter = re.match(r"Glyph (\d+) ", str(warning.message))
+            if letter is None:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            elif lost is not None:
+                lost.add(chr(int(letter[1])))
+        yield from files
+
+
+def laid_out(draw: Callable[[], Figure]) -> Figure:
+    """The figure with its axes placed so that all labels are inside; its size stays."""
+    figure = draw()
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    # Once for all formats: as the figure's engine it would work it out again for each of them.
+    figure.set_layout_engine(None)
+    _keep_inside(figure)
+    return figure
+
+
+def _saved(figure: Figure, format: str) -> bytes:
+    out = io.BytesIO()
+    stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(format)
+    figure.savefig(out, format=format, dpi=DPI, metadata=stamp)
+    return out.getvalue()
+
+
+def _keep_inside(figure: Figure) -> None:
+    """Axis labels stand in the middle of their axis; a long one moves as far as it must.
+
+    The layout does not see how long they are, only how high.
+    """
+    width, height = figure.get_size_inches()
+    for axes in figure.axes:
+        box = axes.get_position()
+        for label, start, length, whole in (
+            (axes.xaxis.label, box.x0 * width, box.width * width, width),
+            (axes.yaxis.label, box.y0 * height, box.height * height, height),
+        ):
+            half = max(breadth(line, label.get_fontsize()) for line in label.get_text().split("\n")) / 2 + PAD
+            at = (min(max(start + length / 2, half), whole - half) - start) / length
+            label.set(x=at) if label is axes.xaxis.label else label.set(y=at)
+
+
+def _page(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=PAD, h_pad=PAD, wspace=0.02)
+    return figure
+
+
+@functools.lru_cache(maxsize=4096)
+def breadth(text: str, size: float) -> float:
+    """How wide a line of text is, in inches, at a size in points."""
+    font = font_manager.FontProperties(size=size)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) / 72
+
+
+def shortened(texts: Sequence[str], inches: float, size: float) -> list[str]:
+    """The texts, none wider than that: what is too long loses its middle, and no two become one.
+
+    The whole names are in the CSV beside the figure.
+    """
+    whole = [" ".join(text.split()) for text in texts]
+    short = whole
+    for share in (0.5, 0.25, 0.75, 0.0, 1.0):  # of what is left, before the gap
+        short = [_cut(text, inches, size, share) for text in whole]
+        if len(set(short)) == len(set(texts)):
+            break
+    return short
+
+
+def _cut(text: str, inches: float, size: float, share: float) -> str:
+    if len(text) * size / 72 <= inches or breadth(text, size) <= inches:
+        return text
+
+    def kept(n: int) -> str:
+        head = round(share * n)
+        return text[:head].rstrip() + "…" + text[len(text) - (n - head) :].lstrip()
+
+    fits, over = 0, len(text)
+    while over - fits > 1:
+        middle = (fits + over) // 2
+        fits, over = (middle, over) if breadth(kept(middle), size) <= inches else (fits, middle)
+    return kept(fits)
+
+
+def _lines(text: str, inches: float, size: float = 8) -> str:
+    """The text on as many lines as it needs, each no wider than that where its words allow."""
+    lines: list[str] = []
+    for word in shortened(text.split(), inches, size):
+        if lines and breadth(f"{lines[-1]} {word}", size) <= inches:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Above the axes, in as many columns as fit; the figure grows by its rows."""
+    width, height = figure.get_size_inches()
+    handle = 0.5  # in, with the gaps before and behind it
+    short = shortened(names, width / 2 - handle - PAD, TICKS)
+    columns = max(1, min(3, len(names), int(width / (max(breadth(n, TICKS) for n in short) + handle))))
+    figure.set_size_inches(width, height + 0.16 * -(-len(names) // columns))
+    figure.legend(handles, short, loc="outside upper center", ncols=columns)
 
 
 def forest(found: Findings, bars: Sequence[Bar]) -> Figure:
     """Effects with intervals and a dot per block, numbers at the right, the margin shaded."""
     shown, note = _largest(bars)
     places = _places(found)
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.24 * len(shown)))
-    axes = figure.add_axes((0.3, 0, 0.42, 1))
+    figure = _page(WIDTH, 1.15 + 0.24 * len(shown))
+    axes = figure.subplots()
     _margin(axes.axvspan, axes.axvline, found)
+    told = [
+        f"{numbers.estimate(bar.estimate, bar.low, bar.high, places)}  {bar.verdict}".rstrip()
+        for bar in shown
+    ]
     for row, bar in enumerate(shown):
         color = VERDICTS[bar.verdict]
         if bar.low is not None and bar.high is not None:
             axes.plot([bar.low, bar.high], [row, row], color=color, lw=1.6, solid_capstyle="butt")
         axes.plot(bar.points, [row + 0.3] * len(bar.points), ".", color=color, ms=2.4, alpha=0.7)
         axes.plot([bar.estimate], [row], MARKERS[bar.verdict], color=color, ms=4.6)
-        text = f"{numbers.estimate(bar.estimate, bar.low, bar.high, places)}  {bar.verdict}"
-        axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
-    axes.set_yticks(range(len(shown)), [bar.arm for bar in shown])
+        axes.text(1.02, row, told[row], transform=axes.get_yaxis_transform(), va="center", fontsize=NUMBERS)
+    right = max(breadth(text, NUMBERS) for text in told)
+    room = min(WIDTH / 2, WIDTH - right - 1.6)  # the intervals keep an inch and a half
+    arms = shortened([bar.arm for bar in shown], room, TICKS)
+    axes.set_yticks(range(len(shown)), arms)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
-    beyond = _far(axes, near(found, shown), shown)
+    left = max(breadth(arm, TICKS) for arm in arms)
+    beyond = _far(axes, near(found, shown), shown, WIDTH - left - right - 0.3)
     better = "higher" if found.outcome.higher_is_better else "lower"
-    axes.set_xlabel(f"{_delta(found)}, {better} is better{note}{beyond}")
+    axes.set_xlabel(_lines(f"{_delta(found)}, {better} is better{note}{beyond}", WIDTH - 2 * PAD))
     return figure
 
 
-def _far(axes: Any, half: float | None, bars: Sequence[Bar]) -> str:
-    """Where one effect would squeeze all others: linear around the margin, logarithmic beyond; says so."""
+def _far(axes: Any, half: float | None, bars: Sequence[Bar], width: float) -> str:
+    """Where one effect would squeeze all others: linear around the margin, logarithmic beyond; says so.
+
+    `width`: of the axis, in inches; its labels must not touch.
+    """
     farthest = max(abs(v) for b in bars for v in (b.estimate, b.low, b.high) if v is not None)
     if not half or farthest < 6 * half:
         return ""
     axes.set_xscale("symlog", linthresh=half, linscale=2)
+    axes.autoscale_view(scaley=False)  # a margin on the new scale: the farthest mark stood half outside
     whole = [k * 10.0**e for e in range(-6, 7) for k in (1, 3) if half < k * 10.0**e <= 2 * farthest]
     inner = [v for v in ticks(-half, half) if abs(v) < 0.75 * half]  # labels nearer the bend would touch
-    at = sorted({0.0, *inner, *whole, *(-v for v in whole)})
+    at = sorted({0.0, *inner, *whole, *(-v for v in whole)}, key=lambda v: (abs(v), v))
     low, high = axes.get_xlim()
-    axes.set_xticks([v for v in at if low <= v <= high], minor=False)
+    start, end = axes.xaxis.get_transform().transform((low, high))
+    kept: list[tuple[float, float, float]] = []  # value, left and right end of its label in inches
+    for value in (v for v in at if low <= v <= high):  # from the middle outwards
+        place = (axes.xaxis.get_transform().transform(value) - start) / (end - start) * width
+        reach = breadth(_plain(value), TICKS) / 2 + 0.03
+        if all(place - reach >= right or place + reach <= left for _, left, right in kept):
+            kept.append((value, place - reach, place + reach))
+    axes.set_xticks(sorted(value for value, _, _ in kept), minor=False)
     axes.set_xticks([], minor=True)
-    axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}".replace("-", numbers.MINUS))
+    axes.xaxis.set_major_formatter(lambda v, _: _plain(v))
     return f"; logarithmic beyond ±{half:.2g}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}".replace("-", numbers.MINUS)
 
 
 def tasks(found: Findings, heat: Heat) -> Figure:
@@ -120,8 +284,13 @@ def tasks(found: Findings, heat: Heat) -> Figure:
     if len(rows) > ROWS:
         kept = {bar.arm for bar in _largest([_bar(found, arm.name) for arm, _ in rows])[0]}
         rows = tuple(row for row in rows if row[0].name in kept)
-    figure = Figure(figsize=(WIDTH, 0.5 + 0.22 * len(rows)))
-    axes = figure.add_axes((0.3, 0, 0.7, 1))
+    arms = shortened([arm.name for arm, _ in rows], WIDTH / 2, TICKS)
+    heads = shortened([names.label(m) for m in heat.metrics], 1.5, TICKS)
+    cell = (WIDTH - max(breadth(arm, TICKS) for arm in arms) - 0.2) / len(heads)
+    widest = max(breadth(head, TICKS) for head in heads)
+    leaning = widest > cell - 0.04
+    figure = _page(WIDTH, 0.8 + 0.22 * len(rows) + (0.7 * widest if leaning else 0))
+    axes = figure.subplots()
     colors = matplotlib.colors.LinearSegmentedColormap.from_list("effects", [RED, "#ffffff", BLUE])
     z = [[_signed(tile.strength, tile.good) * 0.7 for tile in tiles] for _, tiles in rows]
     axes.pcolormesh(z, cmap=colors, vmin=-1, vmax=1, edgecolors="white", linewidth=1)
@@ -130,8 +299,9 @@ def tasks(found: Findings, heat: Heat) -> Figure:
             weight = "bold" if tile.clear else "normal"
             text = numbers.number(tile.estimate, 1, sign=True)
             axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=6.5, weight=weight)
-    axes.set_yticks([y + 0.5 for y in range(len(rows))], [arm.name for arm, _ in rows])
-    axes.set_xticks([x + 0.5 for x in range(len(heat.metrics))], [names.label(m) for m in heat.metrics])
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], arms)
+    lean: Any = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if leaning else {}
+    axes.set_xticks([x + 0.5 for x in range(len(heads))], heads, **lean)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.invert_yaxis()
@@ -146,7 +316,7 @@ def curves(found: Findings, read: Sequence[Curve]) -> Figure:
     for curve in read:
         by_arm.setdefault(curve.arm, []).append(curve)
     order = by_size(found, list(by_arm))[:SHOWN]
-    figure = Figure(figsize=(WIDTH, 2.6))
+    figure = _page(WIDTH, 2.5)
     left, right = figure.subplots(1, 2, sharey=True)
     styles = ("-", "--", "-.", ":")
     for i, arm in enumerate(order):
@@ -161,30 +331,45 @@ def curves(found: Findings, read: Sequence[Curve]) -> Figure:
     right.set_xlabel("tokens")
     _counts(right.xaxis)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=min(3, len(order)))
-    figure.tight_layout()
+    _legend(figure, handles, labels)
     return figure
 
 
-def speed(found: Findings, points: Sequence[tuple[Bar, float]]) -> Figure:
-    """Effect over change in tokens per second."""
-    figure = Figure(figsize=(WIDTH / 2, 2.4))
+def speed(found: Findings, points: Sequence[Pace]) -> Figure:
+    """Effect over change in tokens per second, each with its interval."""
+    figure = _page(WIDTH / 2, 2.4)
     axes = figure.subplots()
     _margin(axes.axhspan, axes.axhline, found)
     axes.axvline(0, color=GREY, lw=0.6)
-    for bar, share in points:
-        color = VERDICTS[bar.verdict]
+    alpha = 1.0 if len(points) <= 12 else 0.3  # two lines of each arm: sixty hide the marks
+    for pace in points:
+        bar, at = pace.bar, 100 * pace.share
+        thin: Any = {"color": VERDICTS[bar.verdict], "lw": 0.9, "alpha": alpha}
         if bar.low is not None and bar.high is not None:
-            axes.plot([100 * share] * 2, [bar.low, bar.high], color=color, lw=0.9)
-        axes.plot([100 * share], [bar.estimate], MARKERS[bar.verdict], color=color, ms=4)
-        if len(points) <= 8 and bar.verdict in ("helps", "hurts"):
-            axes.annotate(
-                bar.arm, (100 * share, bar.estimate), (4, 3), textcoords="offset points", fontsize=5.5
-            )
+            axes.plot([at, at], [bar.low, bar.high], **thin)
+        if pace.low is not None and pace.high is not None:
+            axes.plot([100 * pace.low, 100 * pace.high], [bar.estimate] * 2, **thin)
+        axes.plot([at], [bar.estimate], MARKERS[bar.verdict], color=VERDICTS[bar.verdict], ms=4, zorder=3)
+    if len(points) <= 8:
+        _name(axes, [pace for pace in points if pace.bar.verdict in ("helps", "hurts")])
     axes.set_xlabel("change in tokens per second (%)")
-    axes.set_ylabel(_delta(found))
-    figure.tight_layout()
+    axes.set_ylabel(_lines(_delta(found), 2.2))
     return figure
+
+
+def _name(axes: Any, points: Sequence[Pace]) -> None:
+    """Arms beside their points, on the side that has more room."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    axes.set(xlim=(left, right), ylim=(low, high))
+    for pace, arm in zip(points, shortened([p.bar.arm for p in points], 1.1, NAMES), strict=True):
+        at, height = 100 * pace.share, pace.bar.estimate
+        side = ("left", 4) if at < (left + right) / 2 else ("right", -4)
+        above = ("bottom", 2) if height < (low + high) / 2 else ("top", -2)
+        label: Text = axes.annotate(
+            arm, (at, height), (side[1], above[1]), textcoords="offset points", fontsize=NAMES, ha=side[0],
+            va=above[0],
+        )  # fmt: skip
+        label.set_in_layout(False)  # inside the axes
 
 
 def mechanism(found: Findings) -> Figure:
@@ -192,8 +377,8 @@ def mechanism(found: Findings) -> Figure:
     rows = [(name, c.mechanism) for name, c in found.contrasts.items() if c.mechanism]
     sizes = sorted(rows, key=lambda row: -abs(row[1].equal_time.estimate or 0.0))[:ROWS]
     rows = [row for row in rows if row in sizes]
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.36 * len(rows)))
-    axes = figure.add_axes((0.3, 0, 0.68, 1))
+    figure = _page(WIDTH, 1.1 + 0.36 * len(rows))
+    axes = figure.subplots()
     axes.axvline(0, color=GREY, lw=0.8)
     parts = (
         ("equal time", BLUE, "o", -0.25),
@@ -208,34 +393,35 @@ def mechanism(found: Findings) -> Figure:
             if e.estimate is not None:
                 name = label if y == 0 else "_nolegend_"
                 axes.plot([e.estimate], [y + offset], marker, color=color, ms=3.6, label=name)
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.set_yticks(range(len(rows)), shortened([name for name, _ in rows], WIDTH / 2, TICKS))
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("Δ training loss (nats), lower is better")
-    figure.legend(loc="lower center", bbox_to_anchor=(0.64, 1.0), ncols=3)
+    _legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
 def best_of_k(found: Findings) -> Figure:
     """Expected best score of k trials, with its standard deviation as a band."""
-    figure = Figure(figsize=(WIDTH / 2, 2.4))
+    figure = _page(WIDTH / 2, 2.4)
     axes = figure.subplots()
+    labels = shortened([best.name for best in found.best_of_k], 1.5, TICKS)
     for i, best in enumerate(found.best_of_k):
         low, high = (
             [e + sign * sd for e, sd in zip(best.expected, best.sd, strict=True)] for sign in (-1, 1)
         )
         axes.fill_between(best.k, low, high, color=_color(i), alpha=0.18, lw=0)
-        axes.plot(best.k, best.expected, color=_color(i), lw=1.4, label=best.name)
+        axes.plot(best.k, best.expected, color=_color(i), lw=1.4, label=labels[i])
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, integer=True))
     axes.set_xlabel("trials k")
-    axes.set_ylabel(f"expected best {found.outcome.label}")
+    axes.set_ylabel(_lines(f"expected best {found.outcome.label}", 2.2))
     axes.legend()
-    figure.tight_layout()
     return figure
 
 
 def pareto(found: Findings, front: Front) -> Figure:
     """Every arm between the two outcomes of a search, the front as stairs."""
-    figure = Figure(figsize=(WIDTH / 2, 2.6))
+    figure = _page(WIDTH / 2, 2.6)
     axes = figure.subplots()
     steps = sorted(front.front, key=lambda p: p.tradeoff)
     stairs = "steps-pre" if front.tradeoff.higher_is_better else "steps-post"
@@ -246,9 +432,8 @@ def pareto(found: Findings, front: Front) -> Figure:
         axes.plot([point.tradeoff], [point.outcome], marker, color=color, mfc=face, ms=4)
     if numbers.prefixed(front.tradeoff.metric):
         _counts(axes.xaxis)
-    axes.set_xlabel(_axis(front.tradeoff))
-    axes.set_ylabel(_axis(found.outcome))
-    figure.tight_layout()
+    axes.set_xlabel(_lines(_axis(front.tradeoff), WIDTH / 2 - 2 * PAD))
+    axes.set_ylabel(_lines(_axis(found.outcome), 2.4))
     return figure
 
 

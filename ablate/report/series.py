@@ -44,6 +44,16 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """An arm's effect beside its change in tokens per second, in shares of the reference's mean."""
+
+    bar: Bar
+    share: float
+    low: float | None = None  # the interval of the paired effect on tokens per second
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class Tile:
     """One cell of the heat map: an effect and how strongly it is coloured."""
 
@@ -160,11 +170,20 @@ def by_size(found: Findings, arms: Sequence[str]) -> list[str]:
     return sorted(arms, key=lambda arm: (arm != found.baseline, -sizes.get(arm, 0.0)))
 
 
-def speeds(found: Findings) -> list[tuple[Bar, float]]:
-    """Every arm with an effect and its change in tokens per second, as a share of the reference's."""
-    bars = {bar.arm: bar for bar in forest(found)}
-    shares = {name: relative(found.arm(name), SPEED) for name in bars}
-    return [(bar, share) for name, bar in bars.items() if (share := shares[name]) is not None]
+def speeds(found: Findings) -> list[Pace]:
+    """Every arm with an effect and its change in tokens per second."""
+    paces = (_pace(found.arm(bar.arm), bar) for bar in forest(found))
+    return [pace for pace in paces if pace is not None]
+
+
+def _pace(arm: ArmFindings, bar: Bar) -> Pace | None:
+    share = relative(arm, SPEED)
+    if share is None or arm.contrast is None:
+        return None
+    e = arm.contrast.secondary[SPEED]
+    assert e.estimate is not None
+    reference = arm.values[SPEED].mean - e.estimate
+    return Pace(bar, share, *(None if end is None else end / reference for end in (e.low, e.high)))
 
 
 EARLY = 1 / 8  # Narang et al. 2021 read the early loss at 65,536 of 524,288 steps

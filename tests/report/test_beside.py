@@ -37,6 +37,18 @@ def test_every_figure_is_drawn_when_it_ends(found: Findings, tmp_path: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+def test_letters_that_no_font_has_are_told_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    frozen = synthetic.study(["model.position=\U000f0001", "model.norm=\U000f0002"])  # nobody's letters
+    found = analyze(frozen, synthetic.records(frozen))
+    with Hands() as hands:
+        hands.draw(tmp_path, found, shown(found))
+    (line,) = caplog.messages
+    assert "no installed font has \U000f0001\U000f0002, so PDF and PNG show boxes" in line
+    assert "UserWarning" not in capfd.readouterr().err
+
+
 def test_what_cannot_be_drawn_is_an_error_with_its_words(found: Findings, tmp_path: Path) -> None:
     with pytest.raises(AttributeError, match="'object' object has no attribute"), Hands() as hands:
         hands.draw(tmp_path, found, ([object()], None, [], []))

@@ -60,6 +60,21 @@ def test_the_forest_figure_holds_every_effect_with_its_interval(drawn, found):
         assert shown[arm] == pytest.approx((c.effect.estimate, c.effect.low, c.effect.high))
 
 
+def test_the_speed_figure_shows_both_intervals_of_every_arm(drawn, found):
+    shown = {
+        text: (x, x - minus, x + plus)
+        for trace in drawn["speed"]["data"]
+        for text, x, minus, plus in zip(
+            trace["text"], trace["x"], trace["error_x"]["arrayminus"], trace["error_x"]["array"], strict=True
+        )
+    }
+    baseline = found.arm("baseline").values["throughput/tokens_per_second"].mean
+    for arm, c in found.contrasts.items():
+        e = c.secondary["throughput/tokens_per_second"]
+        assert shown[arm] == pytest.approx([100 * v / baseline for v in (e.estimate, e.low, e.high)])
+    assert {pace.bar.arm for pace in series.speeds(found)} == set(shown)
+
+
 def test_colour_of_the_heat_map_says_better_whatever_the_sign_of_good(found):
     shown = series.heat(found)
     row = dict((arm.name, tiles) for arm, tiles in shown.rows)["model.position=none"]
