@@ -59,7 +59,7 @@ def format_table(
         return formats.csv_table(found)
     table = tables.ablation_table(found, preset, early)
     if format == "csv":
-        return formats.csv_preset(table)
+        return formats.csv_preset(found, table)
     if format == "latex":
         from ablate.report.latex import latex
 

@@ -12,7 +12,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ablate.analysis.findings import ArmFindings, Findings
-from ablate.report.tables import Cell, Row, Table
+from ablate.report.tables import SPEED, TOKENS, Cell, Row, Table
+from ablate.report.visible import one_line, visible
 
 
 def markdown(table: Table) -> str:
@@ -22,8 +23,8 @@ def markdown(table: Table) -> str:
     lines = [_pipe(heads), _pipe(rules)]
     lines += [_pipe([_md_label(row), *_md_cells(row, len(table.columns))]) for row in table.rows]
     notes = [f"- {_escaped(note)}" for note in table.notes]
-    behind = [f"{row.arm}: {' '.join(row.trials)}" for row in table.rows if row.trials]
-    about = json.dumps(_about(table), ensure_ascii=False)
+    behind = [visible(f"{row.arm}: {' '.join(row.trials)}") for row in table.rows if row.trials]
+    about = json.dumps(table.about(), ensure_ascii=False)
     comment = "<!-- ablate " + "\n".join([about, *behind]).replace("--", "- -") + "\n-->"
     return (
         "\n".join(
@@ -33,23 +34,13 @@ def markdown(table: Table) -> str:
     )
 
 
-def _about(table: Table) -> dict[str, Any]:
-    """What `ablate verify` must know of a table to read it back."""
-    return {"study": table.study, "preset": table.preset, "columns": [c.key for c in table.columns]}
-
-
 def _pipe(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
 def _escaped(text: str) -> str:
-    return (
-        text.replace("\\", "\\\\")
-        .replace("|", "\\|")
-        .replace("*", "\\*")
-        .replace("<", "&lt;")
-        .replace("\n", " ")
-    )
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text)).replace("<", "&lt;")
+    return re.sub(r"([\\|*])", r"\\\1", text)
 
 
 def _md_label(row: Row) -> str:
@@ -93,7 +84,7 @@ def table_element(table: Table) -> str:
         for c in table.columns
     )
     body = "\n".join(_tr(row, table) for row in table.rows)
-    about = e(json.dumps(_about(table), ensure_ascii=False))
+    about = e(json.dumps(table.about(), ensure_ascii=False))
     return (
         f'<table class="ablation sortable" data-ablate="{about}">\n'
         f'<thead><tr><th scope="col" data-key="variant">Variant</th>{heads}</tr></thead>\n'
@@ -112,7 +103,7 @@ def _tr(row: Row, table: Table) -> str:
     )
     classes = f"{row.kind}{' indent' if row.indent else ''}"
     title = f' title="trials: {e(" ".join(row.trials))}"' if row.trials else ""
-    name = f' data-arm="{e(row.arm)}"' if row.arm else ""
+    name = f' data-arm="{e(row.arm)}"' if row.arm else f' data-scale="{e(row.label)}"'
     return f'<tr class="{classes}"{name}{title}><th scope="row">{breakable(row.label)}</th>{cells}</tr>'
 
 
@@ -130,20 +121,36 @@ def csv_table(found: Findings) -> str:
     return _csv([_csv_row(found, arm) for arm in found.arms])
 
 
-CSV_NAMES = {"p": "adjusted_p"}  # as in the table of all columns, where p is the uncorrected one
+def csv_preset(found: Findings, table: Table) -> str:
+    """The quantities that a preset shows, one line per arm, for machines: unrounded numbers or nothing.
 
-
-def csv_preset(table: Table) -> str:
-    """The columns of a preset, one line per arm, numbers unrounded; what has no number as it is shown."""
+    Names are those of the file of all columns (`csv_table`). Interval and verdict stand beside the effect.
+    """
     return _csv([
-        {
-            "arm": row.arm,
-            **{CSV_NAMES.get(c.key, c.key): cell.text if cell.value is None else cell.value
-               for c, cell in zip(table.columns, row.cells, strict=True)},
-            "trials": " ".join(row.trials),
-        }
+        {"arm": row.arm, **_csv_cells(found, found.arm(row.arm), table, row), "trials": " ".join(row.trials)}
         for row in table.rows if row.arm
     ])  # fmt: skip
+
+
+def _csv_cells(found: Findings, arm: ArmFindings, table: Table, row: Row) -> dict[str, Any]:
+    all_columns = _csv_row(found, arm)
+    values: dict[str, Any] = {}
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        for key in CSV_COLUMNS.get(column.key, (column.key,)):
+            values[key] = all_columns.get(key, cell.value)
+    # The verdict comes last, as in a table that has a column for it.
+    return {**{key: v for key, v in values.items() if key != "verdict"}, "verdict": all_columns["verdict"]}
+
+
+# What a column for people is for machines, where that is more than one number or has another name.
+CSV_COLUMNS = {
+    "n": ("planned", "n", "failures"),
+    "glue/mnli": ("glue/mnli_m", "glue/mnli_mm"),
+    "speed": (SPEED,),
+    "tokens": (TOKENS,),
+    "effect": ("effect", "low", "high"),
+    "p": ("adjusted_p",),  # `p` is the uncorrected one there
+}
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

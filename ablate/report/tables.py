@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Contrast, Findings
 from ablate.report import numbers
+from ablate.report.facts import facts
+from ablate.report.visible import visible
 
 LOSS, SPEED = "eval/mlm_loss", "throughput/tokens_per_second"
 TOKENS, FLOPS, STEPS = "spent/tokens", "spent/flops", "spent/steps"
@@ -64,6 +66,14 @@ class Table:
     notes: tuple[str, ...] = field(default_factory=tuple)
     study: str = ""
     preset: str = "full"
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what the caption says, for checks
+
+    def about(self) -> dict[str, Any]:
+        """What `ablate verify` must know of an exported table to read it back."""
+        return {
+            "study": self.study, "preset": self.preset, "columns": [c.key for c in self.columns],
+            "facts": dict(self.facts),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,7 @@ def ablation_table(found: Findings, preset: str = "full", early: Mapping[str, fl
         tuple(table_notes(found, preset)),
         found.name,
         preset,
+        facts(found),
     )
 
 
@@ -256,7 +267,7 @@ def _arm_row(arm: ArmFindings, makers: Sequence[Maker]) -> Row:
     kind: Literal["baseline", "arm"] = "baseline" if arm.contrast is None else "arm"
     trials = tuple(t.id for t in arm.trials)
     verdict = arm.contrast.verdict if arm.contrast else ""
-    return Row(kind, arm.name, arm.name, tuple(maker.cell(arm) for maker in makers), trials, verdict)
+    return Row(kind, visible(arm.name), arm.name, tuple(maker.cell(arm) for maker in makers), trials, verdict)
 
 
 def counts(arm: ArmFindings) -> str:
@@ -350,10 +361,10 @@ def _grouped(found: Findings, rows: Sequence[Row]) -> Iterable[Row]:
             yield row
         elif group not in done:
             done.add(group)
-            yield Row("group", group)
+            yield Row("group", visible(group))
             for member in rows:
                 if groups[member.arm] == group:
-                    short = member.label.removeprefix(f"{group}=")
+                    short = member.label.removeprefix(f"{visible(group)}=")
                     yield Row(
                         member.kind, short, member.arm, member.cells, member.trials, member.verdict, True
                     )
@@ -479,7 +490,7 @@ def _lost(found: Findings, arm: ArmFindings) -> list[str]:
     c = arm.contrast
     if c is None or c.intention_to_treat is None:
         return []
-    complete = f"{arm.name}: {c.effect.n} complete {'pair(s)' if found.paired else 'trial(s)'}."
+    complete = f"{visible(arm.name)}: {c.effect.n} complete {'pair(s)' if found.paired else 'trial(s)'}."
     if not c.imputed:  # nothing diverged: the line would repeat the effect
         return [complete]
     itt, places = c.intention_to_treat, effect_places(found)

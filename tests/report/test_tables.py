@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import math
+import re
 import shutil
 import subprocess
 
@@ -94,6 +96,32 @@ def test_csv_holds_full_precision_and_trial_ids(found):
         assert line["trials"].split() == [t.id for t in found.arm(line["arm"]).trials]
 
 
+TEXT = ("arm", "group", "reference", "failures", "outcome", "verdict", "reason", "trials")  # columns of words
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_csv_holds_numbers_or_nothing_and_the_verdict_with_its_interval(found, preset):
+    rows = list(csv.DictReader(io.StringIO(format_table(found, "csv", preset, {"baseline": 4.2}))))
+    everything = list(csv.DictReader(io.StringIO(format_table(found, "csv"))))
+    assert {"effect", "low", "high", "verdict"} <= set(rows[0])
+    for line, full in zip(rows, everything, strict=True):
+        assert all(
+            value == "" or math.isfinite(float(value)) for key, value in line.items() if key not in TEXT
+        )
+        assert all(line[key] == full[key] for key in set(line) & set(full))
+        counts = [line[key] for key in ("n", "planned", "parameters") if key in line]
+        assert all(str(int(count)) == count for count in counts)
+    if preset == "compact":
+        assert (rows[2]["n"], rows[2]["planned"], rows[2]["failures"]) == ("4", "5", "diverged=1")
+
+
+def test_a_csv_of_glue_has_both_sets_of_mnli(frozen):
+    values = {"glue/mnli_m": 80.0, "glue/mnli_mm": 70.5, synthetic.METRIC: 75.0}
+    records = [synthetic.record(a.name, b, values) for a in frozen.arms for b in frozen.blocks]
+    (row, *_) = csv.DictReader(io.StringIO(format_table(analyze(frozen, records), "csv", "cramming")))
+    assert (row["glue/mnli_m"], row["glue/mnli_mm"]) == ("80.0", "70.5")
+
+
 def test_markdown_is_one_rectangular_table(found):
     lines = [x for x in format_table(found, "markdown").splitlines() if x.startswith("|")]
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
@@ -115,7 +143,8 @@ def test_latex_escapes_what_people_wrote():
 
 def test_every_latex_line_of_the_body_has_all_columns(found):
     body = format_table(found, "latex").split("\\midrule", 1)[1].split("\\bottomrule")[0]
-    lines = [x for x in body.splitlines() if x.endswith("\\\\") and "multicolumn" not in x]
+    lines = [x.partition(" % ablate")[0] for x in body.splitlines()]
+    lines = [x for x in lines if x.endswith("\\\\") and "multicolumn" not in x]
     assert {line.count(" & ") for line in lines} == {len(ablation_table(found).columns)}
 
 
@@ -140,6 +169,13 @@ def compile_tex(folder, name):
     return run.stdout
 
 
+def text_of(file):
+    """The text on a PDF's pages."""
+    if shutil.which("pdftotext") is None:
+        pytest.skip("needs pdftotext (Debian: poppler-utils)")
+    return subprocess.run(["pdftotext", str(file), "-"], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.skipif(bool(missing_tex()), reason=missing_tex())
 @pytest.mark.parametrize("preset", ["full", "compact"])
 def test_latex_compiles_alone(found, tmp_path, preset):
@@ -156,6 +192,61 @@ def test_every_preset_fits_into_a_paper_of_two_columns(found, tmp_path):
         f"\\documentclass[twocolumn]{{article}}{PACKAGES}\\begin{{document}}Before. {inputs} After.\\end{{document}}"
     )
     assert "Overfull" not in compile_tex(tmp_path, "paper")
+
+
+@pytest.fixture(scope="module")
+def long():
+    frozen = synthetic.study([f"group-{n // 10}=level-{n % 10}" for n in range(199)])
+    return analyze(frozen, synthetic.records(frozen))
+
+
+@pytest.mark.skipif(bool(missing_tex()), reason=missing_tex())
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_table_of_200_arms_loses_no_row_at_a_page_end(long, tmp_path, preset):
+    (tmp_path / "long.tex").write_text(format_table(long, "latex", preset))
+    (tmp_path / "paper.tex").write_text(
+        f"\\documentclass[twocolumn]{{article}}{PACKAGES}\\usepackage{{hyperref}}\\begin{{document}}\n"
+        "\\input{long}\n\\begin{table}\\caption{Next.}\\end{table}\n\\end{document}"
+    )
+    for name in ("long", "paper"):
+        log = compile_tex(tmp_path, name)
+        assert all(word not in log for word in ("Overfull", "too large", "same identifier"))
+        shown = text_of(tmp_path / f"{name}.pdf")
+        assert len(re.findall(r"(?<!=)\blevel-\d\b", shown)) == 199
+        assert "Table 1: (continued)" in shown
+        if name == "paper":
+            assert "Table 2: Next." in shown
+
+
+def test_the_parts_of_a_long_table_hold_every_row_once_under_its_heading(long):
+    parts = format_table(long, "latex").split("\\toprule")[1:]
+    assert len(parts) > 3
+    rows = [json.loads(name) for part in parts for name in re.findall(r"% ablate row (.+)", part)]
+    assert rows == [arm.name for arm in long.arms]
+    for part in parts:
+        group = ""
+        for line in part.splitlines():
+            if heading := re.search(r"textit\{(group-\d+)", line):
+                group = heading[1]
+            elif arm := re.search(r'% ablate row "(group.*)=', line):
+                assert arm[1] == group
+
+
+NASTY = "train.lr=a\nb\n\nc\td\x07e\u2028f | *g* &lt; h"
+
+
+def nasty_study():
+    frozen = synthetic.study([NASTY, "model.norm=rmsnorm"])
+    return frozen.model_copy(update={"question": "Does it\n\nhold\x0b?"})
+
+
+@pytest.mark.skipif(bool(missing_tex()), reason=missing_tex())
+def test_names_with_line_breaks_and_control_characters_compile(tmp_path):
+    frozen = nasty_study()
+    (tmp_path / "t.tex").write_text(format_table(analyze(frozen, synthetic.records(frozen)), "latex"))
+    compile_tex(tmp_path, "t")
+    shown = text_of(tmp_path / "t.pdf")
+    assert r"a\nb\n\nc\td\x07e\u2028f" in shown
 
 
 @pytest.mark.parametrize("preset", PRESETS)
