@@ -53,12 +53,22 @@ class Begin(Callback):
             torch.cuda.set_rng_state(resumed.tensors["rng.cuda"], pl_module.device)
 
 
+def as_left(run: _Run, module: MaskedLanguageModel) -> Step | None:
+    """The step where the checkpoint left it: the weights to evaluate may be the average that it keeps."""
+    if run.resumed is None:
+        return None
+    step = Step(module.forward_pass)
+    step.restore(run.resumed)
+    step.cut = run.cut
+    return step
+
+
 def fit(
     run: _Run, tracker: Tracker, tell: Callable[[Progress], None], checkpoint_seconds: float
 ) -> tuple[Step | None, str]:
     """Train `run.model` until its ledger is exhausted.
 
-    Returns what took the steps, None if start-up alone used up the budget, and why the trial diverged, or ''.
+    Returns what took the steps, or would have, None if there were none, and why the trial diverged, or ''.
     """
     ledger = run.ledger
     module = MaskedLanguageModel(run.recipe, model=run.model, ledger=ledger)
@@ -76,7 +86,7 @@ def fit(
     for warning in module.forward_pass.warm_up(data.micro_batch(0, run.device)):
         run.warn(warning)
     if ledger.exhausted:  # start-up alone used it up, which only `charge: occupied` can do
-        return None, ""
+        return as_left(run, module), ""
     # Reading a loss costs nothing on a CPU and a wait on a GPU.
     recipe = run.recipe
     judge = Divergence(

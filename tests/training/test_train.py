@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ablate.data import Batches, Prepared
 from ablate.model import Bert, flops_per_token
@@ -288,6 +290,28 @@ def test_the_clock_goes_on_and_lost_work_is_refunded(data: Prepared, tmp_path: P
     assert first["refunded_seconds"] == pytest.approx(first["charged_seconds"] - second["resumed_at_seconds"])
     assert first["refunded_seconds"] > 0
     assert 10.0 <= found.spent.seconds < 10.5
+
+
+def test_a_start_up_that_uses_up_the_rest_still_leaves_the_average(data: Prepared, tmp_path: Path):
+    recipe = tiny({"train.averaging": {"kind": "ema", "decay": 0.9}})
+    given: dict[str, Any] = {"recipe": recipe, "charge": "occupied"}
+    with pytest.raises(Crash):
+        run(
+            tmp_path,
+            data,
+            "10s",
+            now=Ticking(0.01),
+            checkpoint_seconds=0.5,
+            on_progress=crashing_at(0.5),
+            **given,
+        )
+    newest = sorted((tmp_path / "checkpoint").glob("step-*"))[-1]
+    kept = load_file(newest / "tensors.safetensors")
+    steps = int(newest.name.removeprefix("step-"))
+    found = run(tmp_path, data, "10s", now=Ticking(0.01), occupied=20.0, **given)
+    assert found.spent.steps == steps
+    means = [kept[f"average.mean.{i}"] for i, _ in enumerate(found.model.parameters())]
+    assert all(torch.equal(a, b) for a, b in zip(found.model.parameters(), means, strict=True))
 
 
 def test_a_torn_checkpoint_costs_only_the_work_since_the_one_before(data: Prepared, tmp_path: Path):
