@@ -116,6 +116,7 @@ def push(root: Path) -> list[str]:
     A second push brings the same two pages up to date. Raises PushError, MissingExtraError, RecordError.
     """
     from ablate.analysis import analyze
+    from ablate.tracking.sync import run_ids
     from ablate.tracking.wandb import tag_runs
 
     _library()
@@ -133,7 +134,8 @@ def push(root: Path) -> list[str]:
     told = [f"{kind}: {address}" for kind, address in addresses.items()]
     if not over or found is None:
         return [*told, "the runs get their verdicts as tags once the study is done"]
-    tagged, missing = tag_runs(entity, project, _verdict_of(found))
+    ids = run_ids(study, {record.trial: record for record in records})
+    tagged, missing = tag_runs(entity, project, {ids[t]: v for t, v in _verdict_of(found).items()})
     told.append(f"{tagged} runs tagged with their verdict")
     return [*told, f"{missing} runs are not online yet: ablate sync {root}"] if missing else told
 

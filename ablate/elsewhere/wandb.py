@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablate.elsewhere.study import ImportedRun, RunsError
+from ablate.tracking.names import OCCUPIED
 from ablate.tracking.runs import TrackedRun, read_runs
 
 _STATES = {"finished": "complete", "crashed": "failed", "failed": "failed", "killed": "failed"}
-_SPENT = {"budget/seconds": "seconds", "budget/tokens": "tokens", "_runtime": "occupied"}
+_SPENT = {
+    "budget/seconds": "seconds",
+    "budget/tokens": "tokens",
+    "_runtime": "occupied",
+    OCCUPIED: "occupied",
+}  # the later one counts
 
 
 def read_project(

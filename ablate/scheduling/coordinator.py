@@ -218,6 +218,7 @@ class Coordinator:
         arm = self._arms[name]
         return {
             "study": self.frozen.name,
+            "created": self.frozen.created,
             "trial": trial,
             "arm": name,
             "block": block,

@@ -231,10 +231,9 @@ def show_dashboard(root: Path, *, browse: bool, push: bool, static: bool, port: 
 
 def sync_runs(root: Path) -> int:
     """Upload the tracked runs of a study that are not online yet; 0, or 1 when some did not arrive."""
-    from ablate.records import read_study
     from ablate.tracking.sync import sync
 
-    done = sync(root, list(read_study(root).trials))
+    done = sync(root)
     for words, trials in (
         ("online now", done.uploaded), ("did not arrive", done.failed), ("online already", done.already),
         ("still running, sent when done", done.running),
@@ -244,7 +243,7 @@ def sync_runs(root: Path) -> int:
     if not any((done.uploaded, done.failed, done.already, done.running)):
         print(f"{root} holds no runs of W&B; `track: {{wandb: …}}` in the study file makes some")
     if done.failed:
-        say(f"{done.said}\nthey stay on this disk; run the same command again")
+        say(f"{done.said}\nthey stay on this disk; run the same command again: it sends what is missing")
     return FAILED if done.failed else OK
 
 

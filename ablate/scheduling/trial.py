@@ -209,7 +209,7 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
         from ablate.evaluation import EvaluateSpec, evaluate
         from ablate.recipe import Recipe
         from ablate.tracking import Composite, Kept, LiveFile, RunInfo, make_tracker
-        from ablate.tracking.names import per_seed
+        from ablate.tracking.names import final
         from ablate.training import train
         from ablate.training.meters import measured_peak
 
@@ -224,6 +224,7 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
         outcome.warnings += data.warnings
         run = RunInfo.of_trial(
             **{key: task[key] for key in ("study", "trial", "arm", "block")},
+            created=task.get("created", ""),
             directory=paths.root,
             config={**task["recipe"], "budget": task["budget"], "seed": task["seed"], "block": task["block"]},
             tags=(task.get("phase", "confirm"),),
@@ -271,7 +272,7 @@ def pretrain_and_evaluate(task: Mapping[str, Any], paths: TrialPaths, live: Live
         if torch.cuda.is_available():  # one GPU per trial, held from start to end
             held = outcome.spent["occupied"] + outcome.spent.get("evaluation", 0.0)
             outcome.metrics["cost/gpu_hours"] = held / 3600
-        tracker.summary({**outcome.metrics, **per_seed(outcome.scores)})
+        tracker.summary(final(outcome.metrics, outcome.scores, outcome.spent))
         tracker.keep(Kept(paths.predictions, paths.checkpoint, outcome.data))
     finally:
         tracker.finish(_last_word(sys.exc_info()[1], outcome))

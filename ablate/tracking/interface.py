@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ablate.tracking.names import run_id
+
 
 @dataclass(frozen=True)
 class RunInfo:
     """The names of a run: project, group = study, job type = arm, name = `arm/block`, config = the recipe.
 
-    `id` is the trial's id, so that a resumed trial continues the same run. `directory` is the trial's own
-    folder; a backend that needs files keeps them in a folder of its own below (`wandb/`).
+    `id` is made of trial and study (`names.run_id`), so that a resumed trial continues the same run and two
+    studies in one project have runs of their own. `directory` is the trial's own folder, STUDY/trials/ID; a
+    backend that needs files keeps them in a folder of its own below (`wandb/`).
     """
 
     id: str
@@ -32,10 +35,11 @@ class RunInfo:
     @classmethod
     def of_trial(
         cls, *, study: str, trial: str, arm: str, block: int, directory: Path, config: Mapping[str, Any],
-        tags: tuple[str, ...] = (), project: str | None = None,
+        tags: tuple[str, ...] = (), project: str | None = None, created: str = "",
     ) -> RunInfo:  # fmt: skip
-        """The run of one trial; the project is the study's own name unless one is given."""
-        return cls(trial, project or study, study, arm, f"{arm}/{block}", directory, config, tags)
+        """The run of one trial of a study `created` then; the project is its name unless one is given."""
+        name = f"{arm}/{block}"
+        return cls(run_id(trial, study, created), project or study, study, arm, name, directory, config, tags)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Metric names of the live view: what a column of the curve is called by those who log and who draw it."""
+"""Names of the live view: runs, and what a column of the curve is called by those who log and who draw it."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 # The `budget/…` ones are the horizontal axes.
@@ -18,6 +19,29 @@ CURVE = {
     "energy_kwh": "cost/energy_kwh",
 }
 OPTIONAL = ("throughput/mfu", "cost/energy_kwh")  # only where a peak is known, and where the device tells
+
+OCCUPIED = (
+    "budget/occupied"  # seconds from start to end, evaluation left out; a tracker's own clock is its own
+)
+
+
+def run_id(trial: str, study: str, created: str) -> str:
+    """The id of a trial's run: the trial's own, and eight hex digits of its study's name and creation time.
+
+    Trial ids say what is trained and leave the study out, and a project may hold several studies. A trial
+    that resumes has the same one.
+    """
+    return f"{trial}-{hashlib.sha256(f'{study} {created}'.encode()).hexdigest()[:8]}"
+
+
+def final(
+    metrics: Mapping[str, float],
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+    spent: Mapping[str, float],
+) -> dict[str, float]:
+    """What a trial's run holds at its end: every metric, scores per fine-tuning seed, time occupied."""
+    occupied = {OCCUPIED: spent["occupied"]} if "occupied" in spent else {}
+    return {**metrics, **per_seed(scores), **occupied}
 
 
 def per_seed(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, float]:

@@ -8,6 +8,7 @@ one `log` 0.5 ms, finish offline 0.01 s (the SDK's service, a process of its own
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 
 from ablate.tracking.config import WandbSpec
 from ablate.tracking.interface import Kept, RunInfo
+from ablate.tracking.live import TIME, rows
 from ablate.tracking.login import login
 
 PREFLIGHT_SECONDS = 3.0
@@ -30,10 +32,19 @@ FINISH_SECONDS = 30.0  # what is not uploaded by then stays on disk and can be s
 
 
 class Wandb:
-    """One W&B run. Errors of the SDK and of the disk become warnings; nothing is raised into training."""
+    """One W&B run. Errors of the SDK and of the disk become warnings; nothing is raised into training.
 
-    def __init__(self, spec: WandbSpec) -> None:
-        self.spec = spec
+    An attempt that is killed takes with it what the SDK had not sent yet (up to 30 s of rows online, whole
+    blocks of 32 KiB offline). The local page's file has every row, so a run that goes on online first gets
+    those that the server lacks. `files` is where the SDK keeps its own, the trial's folder by default;
+    `patience` is how long the end of a run may take, in seconds.
+    """
+
+    def __init__(
+        self, spec: WandbSpec, *, files: Path | None = None, patience: float = FINISH_SECONDS
+    ) -> None:
+        self.spec, self.files, self.patience = spec, files, patience
+        self._caught_up = False
         self._run: Any = None
         self._about: dict[str, Any] = {}  # empty: off
         self._info: RunInfo | None = None
@@ -68,10 +79,23 @@ class Wandb:
         return None
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
+        self.catch_up(before=step)
         self._call(lambda run: run.log(dict(metrics), step=step))
 
     def summary(self, metrics: Mapping[str, float]) -> None:
+        self.catch_up()
         self._call(lambda run: run.summary.update(dict(metrics)))
+
+    def catch_up(self, before: float = math.inf) -> None:
+        """Send an online run, once, the rows below step `before` that the server lacks."""
+        if self._caught_up or self._info is None or self._about["mode"] != "online":
+            return
+        self._caught_up = True
+        for row in rows(self._info.directory / "live.jsonl"):
+            step, at = row.pop("step"), row.pop(TIME, None)
+            if step < before:
+                sent = row | ({"_timestamp": at} if at is not None else {})
+                self._call(partial(_log_where_new, sent, step))
 
     def keep(self, kept: Kept) -> None:
         """Upload what `track.wandb.keep` names; a checkpoint's files are read where they lie, not copied."""
@@ -83,7 +107,7 @@ class Wandb:
             if newest is not None:
                 self._artifact("checkpoint", "model", [newest, kept.checkpoint / "tokenizer.json"])
         if "data" in self.spec.keep and kept.data and self._info is not None:
-            path = self._info.directory / "wandb" / "data-manifest.json"
+            path = self._folder(self._info) / "wandb" / "data-manifest.json"
             self._call(partial(_write, path, kept.data))
             self._artifact("data-manifest", "dataset-manifest", [path])
 
@@ -103,6 +127,7 @@ class Wandb:
 
     def finish(self, state: str = "complete") -> None:
         """End the run with the trial's state in its summary; any state but `complete` shows as failed."""
+        self.catch_up()
         self._call(lambda run: run.summary.update({"state": state}))
         self._call(lambda run: run.finish(exit_code=0 if state == "complete" else 1))
         self._run = None
@@ -133,11 +158,12 @@ class Wandb:
     def _init(self, wandb: ModuleType, run: RunInfo, mode: str) -> str | None:
         """Start in a mode; the reason when it cannot be."""
         try:
-            run.directory.mkdir(parents=True, exist_ok=True)
+            folder = self._folder(run)
+            folder.mkdir(parents=True, exist_ok=True)
             self._run = wandb.init(
                 entity=self.spec.entity, project=run.project, group=run.group, job_type=run.job_type,
-                name=run.name, id=run.id, tags=run.tags, config=dict(run.config), dir=str(run.directory),
-                resume="allow", settings=_settings(wandb, mode),
+                name=run.name, id=run.id, tags=run.tags, config=dict(run.config), dir=str(folder),
+                resume="allow", settings=_settings(wandb, mode, self.patience),
             )  # fmt: skip
         except Exception as error:
             if not _outside(error):
@@ -145,6 +171,9 @@ class Wandb:
             return _brief(error)
         self._about, self._info = _about(self._run, run, mode), run
         return None
+
+    def _folder(self, run: RunInfo) -> Path:
+        return run.directory if self.files is None else self.files
 
     # --- running ---------------------------------------------------------------------------------------
 
@@ -187,14 +216,20 @@ _QUIET_AND_LIGHT = dict(
     symlink=False,
     # A server that is slow or gone costs seconds, not the 90 and more of the defaults.
     init_timeout=INIT_SECONDS, login_timeout=INIT_SECONDS,
-    finish_timeout=FINISH_SECONDS, finish_timeout_raises=True,
+    finish_timeout_raises=True,
 )  # fmt: skip
 
 
-def _settings(wandb: ModuleType, mode: str) -> Any:
+def _settings(wandb: ModuleType, mode: str, patience: float) -> Any:
     """The SDK's settings; those that another version of it does not know are left out."""
-    known = wandb.Settings.model_fields
-    return wandb.Settings(mode=mode, **{k: v for k, v in _QUIET_AND_LIGHT.items() if k in known})
+    known, wanted = wandb.Settings.model_fields, {**_QUIET_AND_LIGHT, "finish_timeout": patience}
+    return wandb.Settings(mode=mode, **{k: v for k, v in wanted.items() if k in known})
+
+
+def _log_where_new(metrics: Mapping[str, float], step: int, run: Any) -> None:
+    """Log a row unless the run, which began at the server's last step, is beyond it."""
+    if step >= run.step:
+        run.log(dict(metrics), step=step)
 
 
 def _log_table(path: Path, run: Any) -> None:
@@ -216,13 +251,10 @@ def _write(path: Path, manifest: Mapping[str, Any], run: Any) -> None:
 
 
 def _about(handle: Any, run: RunInfo, mode: str) -> dict[str, Any]:
-    folder = Path(handle.settings.sync_dir)
-    # An attempt that was killed left a run of the same id: they are uploaded together, in order of start.
-    earlier = [path for path in sorted(folder.parent.glob("offline-run-*")) if path != folder]
     about: dict[str, Any] = {"mode": mode, "id": run.id, "project": run.project, "name": run.name}
-    about["directory"] = os.path.relpath(folder, run.directory)
-    command = ["wandb", "sync", *(["--include-online"] if mode == "online" else [])]
-    about["sync"] = shlex.join([*command, *(os.path.relpath(path) for path in (*earlier, folder))])
+    about["directory"] = os.path.relpath(handle.settings.sync_dir, run.directory)
+    # Not the SDK's own command: it sends what is there already again, and of a killed attempt nothing.
+    about["sync"] = shlex.join(["ablate", "sync", os.path.relpath(run.directory.parent.parent)])
     return about | ({"url": handle.url} if mode == "online" else {})  # asking offline prints a warning
 
 
@@ -285,13 +317,13 @@ def default_entity() -> str | None:
 
 
 def tag_runs(entity: str, project: str, verdicts: Mapping[str, str]) -> tuple[int, int]:
-    """Put each run's verdict among its tags, in place of an earlier one; how many were tagged, and miss."""
+    """Put verdicts (by run id) among the tags, in place of earlier ones; how many runs have one, and miss."""
     import wandb
 
     api, tagged, missing = _api(), 0, 0
-    for trial, verdict in verdicts.items():
+    for name, verdict in verdicts.items():
         try:
-            run = api.run(f"{entity}/{project}/{trial}")
+            run = api.run(f"{entity}/{project}/{name}")
             run.tags = [*(t for t in run.tags if t not in VERDICTS), verdict]
             run.update()
             tagged += 1

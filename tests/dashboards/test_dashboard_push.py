@@ -13,13 +13,20 @@ from runfolders import make_study  # noqa: E402
 from standin import broken, closed_port, working  # noqa: E402
 from trials import ablate, no_file_holds_the_key  # noqa: E402
 
+from ablate.tracking.names import run_id  # noqa: E402
+
 TRACK = {"wandb": {"project": "cramming", "entity": "team"}}
 
 
 def known(*trials: str) -> dict[str, dict[str, Any]]:
     """Runs that are online, one with the verdict of an earlier push."""
     names = {"group": "positions", "jobType": "", "displayName": ""}
-    return {t: {"id": f"id-{t}", "tags": ["confirm", "mine", "hurts"], **names} for t in trials}
+    return {run(t): {"id": f"id-{t}", "tags": ["confirm", "mine", "hurts"], **names} for t in trials}
+
+
+def run(trial: str) -> str:
+    """The id of a trial's run."""
+    return run_id(trial, "positions", "2026-01-01T00:00:00Z")
 
 
 def test_a_push_saves_workspace_and_report_and_tags_runs_and_a_second_updates_them(tmp_path: Path) -> None:
@@ -43,9 +50,9 @@ def test_a_push_saves_workspace_and_report_and_tags_runs_and_a_second_updates_th
         assert all(f'"{metric}"' in told for metric in ("pretrain/loss", "throughput/mfu", "glue/average"))
         assert "positions" in told
         assert "| <b>rope |" in told
-    tags = {name: run["tags"] for name, run in requests.store.runs.items()}
-    assert tags["t0"] == ["confirm", "mine", "baseline"]
-    assert tags["t1"] == ["confirm", "mine", "inconclusive"], "in place of the earlier verdict"
+    tags = {name: kept["tags"] for name, kept in requests.store.runs.items()}
+    assert tags[run("t0")] == ["confirm", "mine", "baseline"]
+    assert tags[run("t1")] == ["confirm", "mine", "inconclusive"], "in place of the earlier verdict"
     assert no_file_holds_the_key(tmp_path)
 
 
@@ -57,7 +64,7 @@ def test_before_the_study_is_done_verdicts_are_interim_and_no_tags(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert "once the study is done" in done.stdout
     assert all("Interim" in view["spec"] for view in requests.store.views.values())
-    assert requests.store.runs["t0"]["tags"] == ["confirm", "mine", "hurts"]
+    assert requests.store.runs[run("t0")]["tags"] == ["confirm", "mine", "hurts"]
 
 
 @pytest.mark.parametrize("server", [closed_port, broken], ids=lambda server: server.__name__)

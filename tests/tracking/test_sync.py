@@ -2,28 +2,52 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from standin import broken, closed_port, working
-from trials import ablate, attempt, no_file_holds_the_key
+from standin import Requests, broken, closed_port, working
+from trials import CREATED, RUN, ablate, attempt, kill_attempt, no_file_holds_the_key
 
-from ablate.records import FrozenStudy, StudyPaths, write_json
-from ablate.tracking.sync import run_folders
+from ablate.records import FrozenStudy, Record, StudyPaths, read_study, write_json
+from ablate.tracking.live import rows
+from ablate.tracking.names import run_id
+from ablate.tracking.sync import run_folders, run_ids
 
 STEPS = [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+def make_study(root: Path, **wandb: Any) -> Path:
     """A study of one trial, `abc`."""
-    write_json(StudyPaths(tmp_path / "s").study, FrozenStudy(
-        schema=1, name="s", question="Q?", created="2026-01-01T00:00:00Z", family=[], design="one-factor",
+    write_json(StudyPaths(root).study, FrozenStudy(
+        schema=1, name=root.name, question="Q?", created=CREATED, family=[], design="one-factor",
         outcome={"metric": "glue/average", "margin": 1.0, "higher_is_better": True}, blocks=[0, 1],
-        budget={"unit": "steps", "amount": 8}, track={"wandb": {"project": "cramming"}},
+        budget={"unit": "steps", "amount": 8}, track={"wandb": {"project": "cramming", **wandb}},
         arms=[{"name": "arm", "recipe": {}, "budget": {"unit": "steps", "amount": 8}}], trials={"abc": ["arm", 1]},
     ))  # fmt: skip
-    return tmp_path / "s"
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_study(tmp_path / "s")
+
+
+def assert_whole(requests: Requests, run: str = RUN) -> None:
+    """The server holds every step of the run once, in order, and how it ended."""
+    assert [row["_step"] for row in requests.rows(run)] == STEPS
+    assert [row["budget/tokens"] / 128 for row in requests.rows(run)] == STEPS
+    assert requests.summary(run)["glue/average"] == 70.0
+    assert requests.summary(run)["scores/cola/matthews/0"] == 41.0
+    assert requests.summary(run)["state"] == "complete"
+
+
+def assert_nothing_left(url: str, requests: Requests, root: Path) -> None:
+    """One more sync asks the server nothing."""
+    sent = len(requests)
+    again = ablate(url, root.parent, "sync", root)
+    assert (again.returncode, again.stdout) == (0, "1 runs online already: abc\n"), again.stderr
+    assert len(requests) == sent
 
 
 def test_a_trial_resumed_online_goes_on_in_the_same_run(root: Path) -> None:
@@ -32,12 +56,37 @@ def test_a_trial_resumed_online_goes_on_in_the_same_run(root: Path) -> None:
     with working() as (url, requests):
         attempt(url, folder, 1, 5, "interrupted", mode="online")
         told = attempt(url, folder, 4, 8, mode="online")
-    assert told["warnings"] == []
-    assert list(requests.store.runs) == ["abc"]
-    assert [row["_step"] for row in requests.rows("abc")] == STEPS
-    assert requests.summary("abc")["glue/average"] == 70.0
-    assert requests.summary("abc")["scores/cola/matthews/0"] == 41.0
-    assert requests.summary("abc")["state"] == "complete"
+        assert told["warnings"] == []
+        assert list(requests.store.runs) == [RUN]
+        assert_whole(requests)
+        assert_nothing_left(url, requests, root)
+
+
+def test_a_trial_killed_online_loses_no_row(root: Path) -> None:
+    """What the SDK had not sent yet went with the killed attempt; the next one sends it first."""
+    folder = StudyPaths(root).trial("abc").root
+    with working() as (url, requests):
+        kill_attempt(url, folder, 1, 5, mode="online")
+        attempt(url, folder, 4, 8, mode="online")
+        assert_whole(requests)
+        assert_nothing_left(url, requests, root)
+
+
+def test_a_trial_killed_online_before_its_end_is_completed_by_sync(root: Path) -> None:
+    with working() as (url, requests):
+        kill_attempt(url, StudyPaths(root).trial("abc").root, 1, 5, mode="online")
+        done = ablate(url, root.parent, "sync", root)
+        assert (done.returncode, done.stdout) == (0, "1 runs online now: abc\n"), done.stderr
+        assert [row["_step"] for row in requests.rows(RUN)] == STEPS[:5]
+        assert requests.summary(RUN)["state"] == "interrupted"
+        assert_nothing_left(url, requests, root)
+
+
+def test_sync_leaves_a_run_alone_that_is_online_already(root: Path) -> None:
+    with working() as (url, requests):
+        attempt(url, StudyPaths(root).trial("abc").root, 1, 8, mode="online")
+        assert_nothing_left(url, requests, root)
+        assert_whole(requests)
 
 
 def test_sync_brings_an_interrupted_trial_online_as_one_run_and_only_once(root: Path) -> None:
@@ -49,17 +98,105 @@ def test_sync_brings_an_interrupted_trial_online_as_one_run_and_only_once(root: 
         assert len(run_folders(paths)) == 2
         done = ablate(url, root.parent, "sync", root)
         assert (done.returncode, done.stdout) == (0, "1 runs online now: abc\n"), done.stderr
-        run = requests.store.runs["abc"]
+        run = requests.store.runs[RUN]
         assert (run["group"], run["jobType"], run["displayName"]) == ("s", "arm", "arm/1")
         assert run["tags"] == ["confirm"]
-        # W&B's own command numbers the rows of a later folder anew; what the panels draw over is as logged.
-        tokens = [row["budget/tokens"] / 128 for row in requests.rows("abc")]
-        assert tokens == [1, 2, 3, 4, 5, 4, 5, 6, 7, 8]
-        sent = len(requests)
-        again = ablate(url, root.parent, "sync", root)
-        assert (again.returncode, again.stdout) == (0, "1 runs online already: abc\n")
-        assert len(requests) == sent
+        assert_whole(requests)
+        logged = [row["time"] for row in rows(paths.live)]
+        assert [row["_timestamp"] for row in requests.rows(RUN)] == logged, "as logged, not as sent"
+        assert requests.summary(RUN)["budget/occupied"] == 9.5
+        assert_nothing_left(url, requests, root)
     assert no_file_holds_the_key(root)
+
+
+def test_sync_sends_a_trial_that_was_killed_offline_whole_and_once(root: Path) -> None:
+    """The killed attempt's file has no end, or nothing at all: the SDK writes it in blocks of 32 KiB."""
+    paths = StudyPaths(root).trial("abc")
+    with working() as (url, requests):
+        kill_attempt(url, paths.root, 1, 5)
+        attempt(url, paths.root, 4, 8)
+        (torn, _) = (next(folder.glob("*.wandb")) for folder in run_folders(paths))
+        assert torn.stat().st_size < 200
+        done = ablate(url, root.parent, "sync", root)
+        assert (done.returncode, done.stdout) == (0, "1 runs online now: abc\n"), done.stderr
+        assert_whole(requests)
+        assert_nothing_left(url, requests, root)
+
+
+def test_a_trial_killed_offline_and_resumed_after_a_sync_is_sent_in_two_parts(root: Path) -> None:
+    folder = StudyPaths(root).trial("abc").root
+    with working() as (url, requests):
+        kill_attempt(url, folder, 1, 5)
+        assert ablate(url, root.parent, "sync", root).returncode == 0
+        assert [row["_step"] for row in requests.rows(RUN)] == STEPS[:5]
+        attempt(url, folder, 4, 8)
+        assert ablate(url, root.parent, "sync", root).returncode == 0
+        assert_whole(requests)
+        assert_nothing_left(url, requests, root)
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_one_trial_that_cannot_be_sent_keeps_no_other_back(mode: str, tmp_path: Path) -> None:
+    """A folder of the SDK without a readable file beside a whole run, and a trial whose record is damaged."""
+    root = make_study(tmp_path / "s")
+    study = read_study(root)
+    trials = {"abc": ["arm", 1], "bad": ["arm", 0], "gone": ["arm", 0]}
+    write_json(StudyPaths(root).study, study.model_copy(update={"trials": trials}))
+    for trial in ("bad", "gone"):
+        paths = StudyPaths(root).trial(trial)
+        (paths.wandb / f"run-20260101_000000-{trial}").mkdir(parents=True)
+        (paths.wandb / f"run-20260101_000000-{trial}" / f"run-{trial}.wandb").write_bytes(b"\x00" * 40)
+    StudyPaths(root).trial("bad").record.write_text('{"schema": 1, "st')
+    with working() as (url, requests):
+        attempt(url, StudyPaths(root).trial("abc").root, 1, 8, mode=mode)
+        done = ablate(url, root.parent, "sync", root)
+        abc = "gone" if mode == "online" else "abc, gone"
+        assert done.returncode == 1
+        assert f"runs online now: {abc}\n1 runs did not arrive: bad\n" in done.stdout
+        assert ("1 runs online already: abc\n" in done.stdout) == (mode == "online")
+        assert_whole(requests)
+        again = ablate(url, root.parent, "sync", root)
+        assert again.returncode == 1
+        assert "1 runs did not arrive: bad\n2 runs online already: abc, gone\n" in again.stdout
+        assert_whole(requests)
+
+
+def test_a_sync_that_is_cut_off_is_completed_by_the_next(root: Path) -> None:
+    """The second sends what the first did not, and nothing twice."""
+    folder = StudyPaths(root).trial("abc").root
+    with working() as (url, requests):
+        attempt(url, folder, 1, 8)
+        whole = (folder / "live.jsonl").read_text()
+        (folder / "live.jsonl").write_text("\n".join(whole.split("\n")[:5]) + "\n")
+        assert ablate(url, root.parent, "sync", root).returncode == 0
+        assert [row["_step"] for row in requests.rows(RUN)] == STEPS[:5]
+        (folder / "live.jsonl").write_text(whole)
+        for mark in (folder / "wandb").rglob("*.synced"):
+            mark.unlink()
+        assert ablate(url, root.parent, "sync", root).returncode == 0
+        assert_whole(requests)
+
+
+def test_two_studies_in_one_project_have_runs_of_their_own(tmp_path: Path) -> None:
+    """A trial's id leaves the study out: the same recipe on the same block has it in both."""
+    with working() as (url, requests):
+        for name, mode in (("s", "online"), ("other", "offline")):
+            root = make_study(tmp_path / name)
+            attempt(url, StudyPaths(root).trial("abc").root, 1, 8, study=name, mode=mode)
+        assert ablate(url, tmp_path, "sync", root).returncode == 0
+    other = run_id("abc", "other", CREATED)
+    assert {name: run["group"] for name, run in requests.store.runs.items()} == {RUN: "s", other: "other"}
+    assert_whole(requests)
+    assert_whole(requests, other)
+
+
+def test_a_run_that_went_online_keeps_the_id_of_its_record(root: Path) -> None:
+    record = Record(
+        schema=1, study="s", trial="abc", arm="arm", block=1, seed=1, state="complete", recipe={}, budget={},
+        tracking={"wandb": {"mode": "online", "id": "abc"}},
+    )  # fmt: skip
+    assert run_ids(read_study(root), {"abc": record}) == {"abc": "abc"}
+    assert run_ids(read_study(root), {}) == {"abc": RUN}
 
 
 @pytest.mark.parametrize("server", [closed_port, broken], ids=lambda server: server.__name__)
@@ -83,7 +220,7 @@ def test_a_slow_server_delays_nothing_that_training_waits_for(root: Path) -> Non
     with working(delay=0.4) as (url, requests):
         told = attempt(url, StudyPaths(root).trial("abc").root, 1, 8, mode="online")
     assert told["warnings"] == []
-    assert [row["_step"] for row in requests.rows("abc")] == STEPS
+    assert [row["_step"] for row in requests.rows(RUN)] == STEPS
 
 
 def test_predictions_checkpoint_and_manifest_go_up_only_where_the_study_asks(root: Path) -> None:
@@ -101,5 +238,5 @@ def test_predictions_checkpoint_and_manifest_go_up_only_where_the_study_asks(roo
         attempt(url, folder, 1, 2, mode="online", keep=["predictions", "checkpoint", "data"])
     made = {a["input"]["artifactTypeName"]: a["input"] for a in requests.of("CreateArtifact")}
     assert set(made) == {"model", "dataset-manifest", "run_table"}
-    assert made["model"]["artifactCollectionName"] == "checkpoint-abc"
-    assert any("predictions/cola" in str(row) for row in [requests.summary("abc")])
+    assert made["model"]["artifactCollectionName"] == f"checkpoint-{RUN}"
+    assert any("predictions/cola" in str(row) for row in [requests.summary(RUN)])

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ablate.tracking import Composite, Null, RunInfo, TrackSpec, WandbSpec, make_tracker
+from ablate.tracking import Composite, LiveFile, Null, RunInfo, TrackSpec, WandbSpec, make_tracker
+from ablate.tracking.live import read
 from ablate.tracking.login import CLOUD, find_login
-from ablate.tracking.names import CURVE
+from ablate.tracking.names import CURVE, run_id
 
 
 class Listed:
@@ -39,7 +40,31 @@ def run_of(folder: Path) -> RunInfo:
 
 def test_a_run_is_named_arm_and_block_in_the_group_of_its_study(tmp_path: Path) -> None:
     run = run_of(tmp_path)
-    assert (run.id, run.project, run.group, run.job_type, run.name) == ("t", "s", "s", "arm", "arm/2")
+    assert (run.id, run.project, run.group, run.job_type, run.name) == (
+        run_id("t", "s", ""),
+        "s",
+        "s",
+        "arm",
+        "arm/2",
+    )
+
+
+def test_a_run_id_tells_studies_apart_and_stays_with_its_study() -> None:
+    ids = {run_id("t", study, created) for study in ("a", "b") for created in ("2026-01-01", "2026-01-02")}
+    assert len(ids) == 4
+    assert all(each.startswith("t-") for each in ids)
+    assert run_id("t", "a", "2026-01-01") == "t-cfe5bf03"
+
+
+def test_a_line_torn_by_a_kill_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "live.jsonl"
+    for step in (1, 2):
+        attempt = LiveFile(path)
+        attempt.log({"pretrain/loss": 1.0 / step}, step=step)
+        attempt.finish()
+        with path.open("a") as file:
+            file.write('{"step": 9, "pretr')
+    assert read(path) == {"step": [1, 2], "pretrain/loss": [1.0, 0.5]}
 
 
 def test_a_composite_tells_every_tracker_everything_in_order(tmp_path: Path) -> None:

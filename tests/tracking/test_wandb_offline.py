@@ -39,7 +39,7 @@ def test_an_offline_run_can_be_synced_under_the_names_of_the_design(tmp_path: Pa
         "positions",
         "model.position=rope",
     )
-    assert (run["name"], run["id"], run["entity"]) == ("model.position=rope/1", "0a1b2c", "team")
+    assert (run["name"], run["id"], run["entity"]) == ("model.position=rope/1", run_of(tmp_path).id, "team")
     assert run["tags"] == ["confirm", "mine"]
     assert {key: run["config"][key] for key in CONFIG} == CONFIG
     assert [(row["_step"], row["pretrain/loss"]) for row in run["history"]] == [
@@ -65,17 +65,17 @@ def test_a_diverged_trial_shows_as_failed(tmp_path: Path) -> None:
 
 def test_the_record_learns_how_to_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = finished(tmp_path / "trial", {}).describe()
+    found = finished(tmp_path / "s" / "trials" / "0a1b2c", {}).describe()
     assert found["wandb"]["mode"] == "offline"
-    assert (tmp_path / "trial" / found["wandb"]["directory"]).is_dir()
-    assert found["sync"] == f"wandb sync trial/{found['wandb']['directory']}"
+    assert (tmp_path / "s" / "trials" / "0a1b2c" / found["wandb"]["directory"]).is_dir()
+    assert found["sync"] == "ablate sync s"
 
 
 def test_a_resumed_trial_continues_the_same_run(tmp_path: Path) -> None:
-    found = [finished(tmp_path, {}).describe() for _ in range(2)]
+    for _ in range(2):
+        finished(tmp_path, {})
     folders = sorted((tmp_path / "wandb").glob("offline-run-*"))
-    assert [contents(folder)["id"] for folder in folders] == ["0a1b2c", "0a1b2c"]
-    assert all(folder.name in found[1]["sync"] for folder in folders)
+    assert [contents(folder)["id"] for folder in folders] == [run_of(tmp_path).id] * 2
 
 
 def test_files_hold_neither_code_nor_git_patch_nor_packages(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_without_a_project_online_becomes_offline_and_says_so(tmp_path: Path) ->
     tracker = finished(tmp_path, {"mode": "online"})
     (line,) = tracker.warnings
     assert "track.wandb.project" in line
-    assert "wandb sync" in line
+    assert "ablate sync" in line
     assert contents(run_folder(tmp_path))["summary"]["glue/average"] == 71.5
 
 

@@ -12,6 +12,8 @@ import pytest
 from runfile import contents
 from standin import broken, closed_port, half_dead, mute, working
 
+from ablate.tracking.names import run_id
+
 KEY = "0123456789" * 4
 TRIAL = """
 import json, sys, time
@@ -49,7 +51,7 @@ def trial(url: str, folder: Path, *, kill: bool = False) -> tuple[dict[str, Any]
 def assert_offline_and_told(found: dict[str, Any], folder: Path) -> None:
     (line,) = found["warnings"]
     assert line.startswith("W&B is offline: ")
-    assert f"wandb sync {os.path.relpath(folder / found['about']['directory'])}" in line
+    assert f"ablate sync {os.path.relpath(folder.parent.parent)}" in line
     run = contents(folder / found["about"]["directory"])
     assert len(run["history"]) == 3
     assert run["summary"]["glue/average"] == 70.0
@@ -92,7 +94,7 @@ def test_a_working_server_is_told_names_config_history_and_summary(tmp_path: Pat
     assert found["about"]["mode"] == "online"
     first = requests.of("UpsertBucket")[0]
     names = (first["project"], first["groupName"], first["jobType"], first["displayName"], first["name"])
-    assert names == ("cramming", "s", "arm", "arm/1", "abc")
+    assert names == ("cramming", "s", "arm", "arm/1", run_id("abc", "s", ""))
     assert json.loads(first["config"])["model"]["value"] == {"layers": 2}
     streamed = [
         part for path, body in requests if path.endswith("/file_stream") for part in [body.get("files", {})]
@@ -113,8 +115,7 @@ def test_a_killed_service_costs_one_line(tmp_path: Path) -> None:
         found, _ = trial(url, tmp_path / "trial", kill=True)
     assert found["warnings"]
     assert len(found["warnings"]) <= 2
-    # The SDK's command leaves out a run that began online unless it is told.
-    assert all("wandb sync --include-online" in line for line in found["warnings"])
+    assert all("ablate sync" in line for line in found["warnings"])
 
 
 @SLOW
@@ -122,5 +123,5 @@ def test_a_server_that_goes_mute_while_a_trial_runs_is_given_up_at_the_end(tmp_p
     with working(mute_after="UpsertBucket") as (url, _):
         found, _ = trial(url, tmp_path / "trial")
     (line,) = found["warnings"]
-    assert "wandb sync" in line
+    assert "ablate sync" in line
     assert len(contents(tmp_path / "trial" / found["about"]["directory"])["history"]) == 3
