@@ -8,6 +8,7 @@ machine). Every schedule is a function of progress = spent / budget, clipped to 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Budget:
         if match is None:
             raise ValueError(f"{rule}; got {text!r}")
         amount, word = float(re.sub("[_,]", "", match[1])), match[2].lower()
+        if not math.isfinite(amount):
+            raise ValueError(f"{rule}; got {text!r}, which is more than a number can hold")
         if word in _SECONDS:
             return cls("seconds", amount * _SECONDS[word])
         if word in _WORDS:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from ablate.budget import Budget
 from ablate.design.config import BudgetText, Design
@@ -29,6 +29,8 @@ from ablate.tracking.config import TrackSpec
 
 class Outcome(Config):
     """The one quantity the study decides on, and the largest difference that would not matter."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     metric: str = Field(pattern=r"^[a-z0-9_-]+/[A-Za-z0-9_.-]+$")
     margin: float = Field(gt=0)
@@ -50,6 +52,8 @@ class Tradeoff(Outcome):
 
 class RunSpec(Config):
     """Where trials run."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     executor: ExecutorSpec = LocalSpec()
     workers: int | None = Field(None, ge=1, le=1024)  # trials at once
@@ -373,8 +377,17 @@ def _explain(e: Any, root: type[Config]) -> str:
         return _one_of(allowed, ctx.get("tag"))
     if kind in ("literal_error", "enum"):
         return _one_of(_allowed(e), given)
+    if kind == "finite_number":
+        return f"should be a finite number; got {given!r}{_INSTEAD.get(str(e['loc'][-1]), '')}"
     message = e["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{message}; got {given!r}" if "got" not in message else message
+
+
+# What to write where somebody wrote infinity or nan.
+_INSTEAD = {
+    "margin": "; name the largest difference that would not matter",
+    "spread": "; leave it out where the standard deviation is not known",
+}
 
 
 def _allowed(e: Any) -> list[str]:
