@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.budget import Budget
+from ablate.elsewhere import registry
+from ablate.elsewhere.levels import Level, Named, inner, matches, read
 from ablate.elsewhere.study import RunsError
 
 FILE = "negative-results.json"
+Seen = list[tuple[str, Level]]  # what arms of the files changed, and to what
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Known:
     low: float | None
     high: float | None
     n: int | None
+    imported: bool  # outcome and margin were declared after the runs
 
 
 @dataclass(frozen=True)
@@ -48,20 +55,67 @@ class Search:
 
 
 def known(query: str, place: str) -> Search:
-    """Results whose arm changed KNOB (to LEVEL, where one is given), from a folder or a git repository.
+    """Results whose arm changed KNOB (to LEVEL, where one is given) or has that name, from a folder or git.
 
-    The last part of a knob's path is enough (`position=none`). Raises RunsError.
+    The last part of a knob's path is enough (`position=none`); an arm is its name or `arm=NAME`. Levels are
+    compared by value. Raises RunsError, also for what is neither a knob of ablate nor in any of the files.
     """
-    knob, _, level = query.partition("=")
-    if not knob.strip():
-        raise RunsError(f"say what to look for: KNOB=LEVEL or KNOB; got '{query}'")
+    if not query.partition("=")[0].strip():
+        raise RunsError(f"say what to look for: KNOB=LEVEL, KNOB or the name of an arm; got '{query}'")
+    asked = Query.read(query)
     if _is_remote(place):
         with tempfile.TemporaryDirectory(prefix="ablate-known-") as folder:
             _clone(place, folder)
-            return _search(query, knob.strip(), level.strip(), Path(folder), place)
+            return _search(asked, Path(folder), place)
     if not Path(place).exists():
         raise RunsError(f"{place} is neither a folder nor the address of a git repository")
-    return _search(query, knob.strip(), level.strip(), Path(place), place)
+    return _search(asked, Path(place), place)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for; `level` None stands for every level."""
+
+    text: str
+    knob: str
+    level: Level | None
+
+    @classmethod
+    def read(cls, text: str) -> Query:
+        """`KNOB` or `KNOB=LEVEL`; the knob also as `ablate knobs` writes it: `model.position[rope].theta`."""
+        knob, _, level = text.partition("=")
+        knob = re.sub(r"\[[^]]*\]", "", knob).strip()
+        return cls(text, knob, read(level) if level.strip() else None)
+
+    def finds(self, entry: Mapping[str, Any]) -> bool:
+        """Whether the arm has this name or changed this knob, to this level."""
+        names = (self.text, self.text.partition("=")[2]) if self.knob == "arm" else (self.text,)
+        if _plain(str(entry["arm"])) in map(_plain, names):
+            return True
+        return any(self.names(path) and self._is(path, level) for path, level in _levels(entry))
+
+    def names(self, path: str) -> bool:
+        """The knob, or the end of its path."""
+        return path == self.knob or path.endswith(f".{self.knob}")
+
+    def _is(self, path: str, there: Level) -> bool:
+        if self.level is None:
+            return True
+        if path == "budget" and _budget(self.text.partition("=")[2]) == _budget(there) is not None:
+            return True
+        kind = there.name if isinstance(there, Named) else ""
+        return matches(self.level, there, lambda setting: registry.default(path, kind, setting))
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split()).lower()
+
+
+def _budget(level: Any) -> Budget | None:
+    try:
+        return Budget.parse(level.name if isinstance(level, Named) else level)
+    except ValueError:
+        return None
 
 
 def _is_remote(place: str) -> bool:
@@ -78,7 +132,7 @@ def _clone(place: str, folder: str) -> None:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-            env={**_environment(), "GIT_TERMINAL_PROMPT": "0"},
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
         )  # fmt: skip
     except FileNotFoundError:
         raise RunsError(
@@ -87,50 +141,89 @@ def _clone(place: str, folder: str) -> None:
     except subprocess.TimeoutExpired:
         raise RunsError(f"{place} could not be cloned within 5 minutes") from None
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise RunsError(f"{place} cannot be cloned: {said[-1] if said else 'git failed'}")
+        raise RunsError(
+            f"{place} cannot be cloned: {_first(done.stderr)}; check the address and your access to it, or "
+            "clone it by other means and give its folder"
+        )
 
 
-def _environment() -> dict[str, str]:
-    import os
+def _first(said: str) -> str:
+    """The first line of git's complaint names the cause; what follows is advice for every cause."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return re.sub(r"^(fatal|error|remote|ssh): ", "", lines[0]).rstrip(".") if lines else "git failed"
 
-    return dict(os.environ)
 
-
-def _search(query: str, knob: str, level: str, folder: Path, shown: str) -> Search:
+def _search(query: Query, folder: Path, shown: str) -> Search:
     files = [folder] if folder.is_file() else sorted(folder.rglob(FILE))
     found: list[Known] = []
     problems: list[str] = []
+    seen: Seen = []
+    arms: set[str] = set()
     results = 0
     for path in files:
         name = str(path.relative_to(folder)) if path != folder else path.name
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             entries = content["results"]
-            results += len(entries)
-            found += [
-                _known(name, content, e)
-                for e in entries
-                if any(_matches(d, knob, level) for d in _changed(e))
-            ]
+            hits = [_known(name, content, e) for e in entries if query.finds(e)]
+            there = [pair for e in entries for pair in _levels(e)]
+            named = {str(e["arm"]) for e in entries}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             problems.append(
                 f"{shown}/{name} is not a file of negative results: {type(error).__name__}: {error}"
             )
-    return Search(query, len(files), results, tuple(found), tuple(problems))
+            continue
+        results, seen, arms, found = results + len(entries), seen + there, arms | named, found + hits
+    search = Search(query.text, len(files), results, tuple(found), tuple(problems))
+    if not found:
+        _refuse_unknown(query, search, seen, arms)
+    return search
+
+
+def _refuse_unknown(query: Query, search: Search, seen: Seen, arms: set[str]) -> None:
+    """Nothing is known of a name that does not exist: that is no answer, but a slip. Raises RunsError."""
+    there = [(path, level) for path, level in seen if query.names(path)]
+    if any(map(query.names, registry.paths())):
+        _refuse_level(query, there)
+        return
+    if there:  # another program's knob
+        return
+    if query.knob == "arm":
+        wanted, names = query.text.partition("=")[2].strip(), arms
+        if not wanted:
+            raise RunsError("say which arm: arm=NAME")
+        rule = f"no arm '{wanted}' is among {_looked(search)}"
+    else:
+        wanted, names = query.knob, {*arms, *registry.paths(), *(path for path, _ in seen)}
+        rule = (
+            f"there is no knob '{wanted}' in ablate, and no knob or arm of that name among {_looked(search)}"
+        )
+    near = registry.nearest(wanted, names)
+    meant = " or ".join(f"'{name}'" for name in near)
+    hint = f"; did you mean {meant}?" if near else "; `ablate knobs` lists the knobs."
+    raise RunsError(f"{rule}{hint} Arms that help or are inconclusive are in no such file")
+
+
+def _refuse_level(query: Query, there: Seen) -> None:
+    """A level that the knob cannot have; where other programs use the knob's name, they may have more."""
+    levels = [level for _, level in there]
+    if query.level is not None and not any(registry.wrong_level(query.knob, query.names, x) for x in levels):
+        told = registry.wrong_level(query.knob, query.names, query.level)
+        if told:
+            raise RunsError(told)
+
+
+def _levels(entry: Mapping[str, Any]) -> Iterator[tuple[str, Level]]:
+    """Every knob that the arm changed and what it became, a variant's settings included."""
+    for knob, _, after in _changed(entry):
+        yield from inner(knob, read(after))
+    for knob, pair in (entry.get("levels") or {}).items():  # the same in full digits
+        yield from inner(str(knob), read(pair[1]))
 
 
 def _changed(entry: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for knob, before, after in entry["difference"]:
         yield str(knob), str(before), str(after)
-
-
-def _matches(difference: tuple[str, str, str], knob: str, level: str) -> bool:
-    """The knob, or the end of its path; the level, or a variant of that name with settings of its own."""
-    path, _, after = difference
-    if path != knob and not path.endswith(f".{knob}"):
-        return False
-    return not level or after.lower() == level.lower() or after.lower().startswith(f"{level.lower()}(")
 
 
 def _known(path: str, content: Mapping[str, Any], e: Mapping[str, Any]) -> Known:
@@ -141,19 +234,31 @@ def _known(path: str, content: Mapping[str, Any], e: Mapping[str, Any]) -> Known
         budget=str(content.get("budget", "not recorded")), baseline=str(content.get("baseline", "")),
         outcome=str(content.get("outcome", "")), hardware=tuple(map(str, content.get("hardware", ()))),
         estimate=e.get("estimate"), low=e.get("low"), high=e.get("high"), n=e.get("n"),
+        imported=content.get("imported") is True,
     )  # fmt: skip
 
 
 def text(search: Search) -> str:
     """What was found, for people."""
-    looked = f"{search.results} negative results in {search.files} file{'' if search.files == 1 else 's'}"
     if not search.found:
-        return f"Nothing known of {search.query} ({looked}). Inconclusive results are not negative results."
+        return (
+            f"Nothing known of {search.query} ({_looked(search)}). "
+            "Inconclusive results are not negative results."
+        )
     parts = []
     for k in search.found:
+        declared = ", declared after the runs" if k.imported else ""
         parts.append(
-            f"{k.headline}\n  {'; '.join(k.difference)}\n"
-            f"  study {k.study} of {k.created[:10] or 'unknown date'}, {k.outcome}, budget {k.budget}, "
-            f"{', '.join(k.hardware) or 'hardware not recorded'}\n  {k.path}"
+            f"{k.headline}\n  {'; '.join(k.difference) or 'what the arm changes was not recorded'}\n"
+            f"  study {k.study} of {k.created[:10] or 'unknown date'}, {k.outcome}{declared}, "
+            f"budget {k.budget}, {', '.join(k.hardware) or 'hardware not recorded'}\n  {k.path}"
         )
-    return "\n\n".join([*parts, f"{len(search.found)} of {looked}. Another budget or baseline may differ."])
+    last = f"{len(search.found)} of {_looked(search)}. Another budget or baseline may differ."
+    return "\n\n".join([*parts, last])
+
+
+def _looked(search: Search) -> str:
+    results, files = (f"{n} {what}{'' if n == 1 else 's'}" for n, what in (
+        (search.results, "negative result"), (search.files, "file")))  # fmt: skip
+    unread = f", {len(search.problems)} of them unreadable" if search.problems else ""
+    return f"{results} in {files}{unread}"

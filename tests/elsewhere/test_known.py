@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 
 import pytest
 
@@ -33,8 +34,10 @@ def test_a_level_is_found_with_its_verdict_and_setting(folder):
 def test_the_end_of_a_path_and_a_knob_alone_are_enough(folder):
     assert len(known("position=none", str(folder)).found) == 1
     assert len(known("position", str(folder)).found) == 1
-    assert known("osition=none", str(folder)).found == ()
-    assert known("position=non", str(folder)).found == ()
+    assert known("position=alibi", str(folder)).found == ()
+    for part in ("osition=none", "position=non"):
+        with pytest.raises(RunsError, match="did you mean"):
+            known(part, str(folder))
 
 
 def test_what_helps_or_is_open_is_not_known_as_negative(folder):
@@ -72,3 +75,100 @@ def test_places_that_are_nothing_are_refused(tmp_path):
         known("a=b", f"file://{tmp_path}/none.git")
     with pytest.raises(RunsError, match="say what to look for"):
         known("=b", str(tmp_path))
+    with pytest.raises(RunsError) as error:
+        known("a=b", f"file://{tmp_path}/none.git")
+    assert "does not appear to be a git repository; check the address" in str(error.value)
+
+
+def results(tmp_path, **arms):
+    """A file of negative results: arm → {knob: level}."""
+    entries = [
+        {"arm": arm, "verdict": "hurts", "headline": f"{arm} hurts",
+         "difference": [[k, "", str(v)] for k, v in knobs.items()],
+         "levels": {k: [None, v] for k, v in knobs.items()}}
+        for arm, knobs in arms.items()
+    ]  # fmt: skip
+    (tmp_path / "negative-results.json").write_text(json.dumps({"study": "s", "results": entries}))
+    return str(tmp_path)
+
+
+DSIR = {"kind": "dsir", "target": "reviews/train.parquet", "keep": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("query", "knob", "level"),
+    [
+        ("train.lr=4e-3", "train.lr", 0.004),
+        ("lr=0.0040", "train.lr", 0.004),
+        ("lr=1.2345678e-3", "train.lr", 0.0012345678),
+        ("weight_decay=0.0", "train.weight_decay", 0),
+        ("bias=True", "model.bias", True),
+        ("resample=none", "data.cleaning.resample", None),
+        ("resample=dsir", "data.cleaning.resample", DSIR),
+        ("resample=dsir(keep=.25, target=reviews/train.parquet)", "data.cleaning.resample", DSIR),
+        ("resample=DSIR(keep=25e-2)", "data.cleaning.resample", DSIR),
+        ("resample.keep=.25", "data.cleaning.resample", DSIR),
+        ("data.cleaning.resample[dsir].keep=.25", "data.cleaning.resample", DSIR),
+        ("position=rope(theta=1e4)", "model.position", {"kind": "rope"}),  # what is left out is the default
+        ("budget=0", "budget", "0 steps"),
+        ("budget=60m", "budget", "1h"),
+        ("layers=12,24", "other.layers", [12, 24.0]),
+    ],
+)
+def test_levels_are_compared_by_value(tmp_path, query, knob, level):
+    place = results(tmp_path, arm={knob: level})
+    assert len(known(query, place).found) == 1
+    text = json.loads((tmp_path / "negative-results.json").read_text())
+    for entry in text["results"]:
+        entry.pop("levels")
+        shown = {"dsir": "dsir(target=reviews/train.parquet, keep=0.25)", "rope": "rope"}
+        plain = shown[level["kind"]] if isinstance(level, dict) else "none" if level is None else str(level)
+        entry["difference"] = [[knob, "", plain.strip("[]")]]
+    (tmp_path / "negative-results.json").write_text(json.dumps(text))
+    assert len(known(query, place).found) == 1, "as other programs may write it, text alone"
+
+
+@pytest.mark.parametrize(
+    "query", ["lr=0.0041", "lr=none", "resample=dsir(keep=.3)", "resample=dsir(nothing=1)", "bias=false"]
+)
+def test_another_value_does_not_match(tmp_path, query):
+    place = results(
+        tmp_path, a={"train.lr": 0.004}, b={"data.cleaning.resample": DSIR}, c={"model.bias": True}
+    )
+    assert known(query, place).found == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "near"),
+    [("modle.position=none", "model.position"), ("positon", "position"), ("model.lr=1", "finetune.lr' or 'train.lr"),
+     ("position=nonee", "none"), ("arm=bda", "bad")],
+)  # fmt: skip
+def test_a_name_that_does_not_exist_is_told_with_the_nearest(tmp_path, query, near):
+    with pytest.raises(RunsError, match=f"did you mean '{near}'"):
+        known(query, results(tmp_path, bad={}))
+
+
+def test_a_knob_of_another_program_counts_where_the_files_have_it(tmp_path):
+    place = results(tmp_path, a={"optimizer.beta3": 0.9, "model.position": "mine"})
+    assert len(known("beta3=.9", place).found) == 1
+    assert known("beta3=.8", place).found == ()
+    assert known("position=yours", place).found == ()
+    with pytest.raises(RunsError, match=r"no knob 'beta4'.*did you mean 'beta3'"):
+        known("beta4=.9", place)
+
+
+@pytest.mark.parametrize("query", ["bad", "arm=bad", "arm=Bad"])
+def test_an_arm_is_found_by_its_name(tmp_path, query):
+    found = known(query, results(tmp_path, bad={}, worse={}))
+    assert [k.arm for k in found.found] == ["bad"]
+    assert "what the arm changes was not recorded" in text(found)
+    assert "1 of 2 negative results in 1 file." in text(found)
+
+
+def test_a_slip_ends_with_2_and_no_torch(tmp_path):
+    code = (
+        "import sys; from ablate.elsewhere.known import known, RunsError\n"
+        f"try: known('modle.position=none', {results(tmp_path)!r})\n"
+        "except RunsError: sys.exit(3 if 'torch' in sys.modules else 2)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 2
