@@ -322,24 +322,38 @@ def import_runs(
         str | None, typer.Option(help="W&B: the setting that names the block; none: unpaired")
     ] = None,
     group: Annotated[str | None, typer.Option(help="W&B: runs of this group alone")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="of the table, such as cp1252; default: UTF-8, or its byte order mark")
+    ] = None,
 ) -> None:
     """Runs made by other programs as a study directory, for report, table, verify and negative results."""
     from ablate.elsewhere.bring import bring
 
     way = direction.value if direction else None
     print(bring(source, runs, baseline=baseline, outcome=outcome, margin=margin, direction=way, name=name,
-                question=question, alpha=alpha, arm=arm, block=block, group=group))  # fmt: skip
+                question=question, alpha=alpha, arm=arm, block=block, group=group,
+                encoding=encoding))  # fmt: skip
 
 
 @app.command()
 def known(
-    what: Annotated[str, typer.Argument(metavar="KNOB=LEVEL", help="or a knob alone")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="KNOB=LEVEL|KNOB|ARM",
+            help="a knob's last word is enough: position=none, lr=4e-3; an arm by its name, or arm=NAME",
+        ),
+    ],
     place: Annotated[
         str, typer.Argument(metavar="PATH", help="a folder, a file or a git repository; default: runs")
     ] = "runs",
     form: Format = Shape.text,
 ) -> None:
-    """Negative results that are already known: searches negative-results.json files before a day is spent."""
+    """Negative results that are already known: searches negative-results.json files before a day is spent.
+
+    Levels are compared by value (4e-3 is 0.004); a variant's settings may stand in any order, or be left out.
+    A name that is neither a knob nor in any of the files ends with exit code 2.
+    """
     from dataclasses import asdict
 
     from ablate.elsewhere import known as looking

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Answer, ArmFindings, Check, Contrast, Outcome
+from ablate.analysis.findings import NOT_RECORDED, Answer, ArmFindings, Check, Contrast, Outcome
 from ablate.records import FrozenArm, FrozenStudy
 
 LR = "train.lr"
@@ -23,7 +23,7 @@ def checks(
     `machines`: different ones; `swing`: the fastest over the slowest trial of one arm, in tokens per second.
     """
     return (
-        _divergence(arm, c),
+        _divergence(study, arm, c),
         _learning_rate(study, frozen),
         _switch(study, arm, c),
         _tokens(arm),
@@ -32,8 +32,12 @@ def checks(
     )
 
 
-def _divergence(arm: ArmFindings, c: Contrast) -> Check:
+def _divergence(study: FrozenStudy, arm: ArmFindings, c: Contrast) -> Check:
     name = "divergence"
+    if not arm.lost and study.rules == NOT_RECORDED:  # imported: a table often holds what went well alone
+        return Check(
+            name, "not checked", "no imported run of the arm diverged; what was left out is not known"
+        )
     if not arm.lost:
         return Check(name, "ruled out", "no trial of the arm diverged or was lost")
     lost = ", ".join(f"{n} {state}" for state, n in arm.failures.items() if n)

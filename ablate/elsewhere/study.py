@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +16,7 @@ from typing import Any, Literal
 from ablate.analysis import metrics as names
 from ablate.records import FrozenArm, FrozenStudy, Record, StudyPaths, write_json
 
+HUGE = 1e100  # squares of larger differences overflow
 FAMILY = "runs"  # a metric without a family of its own: `accuracy` becomes `runs/accuracy`
 
 
@@ -55,14 +59,26 @@ def metric_name(name: str) -> str:
 
 
 def write_study(
-    runs: Sequence[ImportedRun], declared: Declared, folder: Path, *, source: str, created: str
+    runs: Sequence[ImportedRun],
+    declared: Declared,
+    folder: Path,
+    *,
+    source: str,
+    created: str,
+    sha256: str = "",
+    remark: str = "",
 ) -> Path:
-    """Write `<folder>/<name>/`: study.json and a record per run. Raises RunsError, having written nothing."""
+    """Write `<folder>/<name>/`: study.json and a record per run. Raises RunsError, having written nothing.
+
+    `sha256` is the source file's; without one, that of the runs as they were read. `remark` is a note more.
+    """
     root = folder / declared.name
     problems = [*_problems(runs, declared), *_taken(root)]
     if problems:
         raise RunsError("\n".join(f"{source}: {problem}" for problem in problems))
-    study = _study(runs, declared, source, created)
+    study = _study(runs, declared, source, created, sha256)
+    if remark:
+        study = study.model_copy(update={"notes": [*study.notes, remark]})
     by_cell = {tuple(cell): trial for trial, cell in study.trials.items()}
     records = [_record(run, cell, by_cell[cell], study) for run, cell in _cells(runs, declared.baseline)]
     for record in records:
@@ -88,9 +104,27 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
     metrics = list(dict.fromkeys(metric_name(m) for run in runs for m in run.metrics))
     outcome = metric_name(declared.outcome)
     if outcome not in metrics:
-        found.append(f"no run has the outcome '{declared.outcome}'{_near(outcome, metrics)}")
-    if not declared.margin > 0:
-        found.append(f"the margin must be above 0; got {declared.margin:g}")
+        spent = any(declared.outcome in run.spent for run in runs)
+        why = (
+            f"; '{declared.outcome}' is read as what a run used, give that column another name"
+            if spent
+            else ""
+        )
+        found.append(f"no run has the outcome '{declared.outcome}'{why or _near(outcome, metrics)}")
+    if not 0 < declared.margin <= HUGE:
+        found.append(
+            "the margin is the largest difference that would not matter, a finite number above 0; "
+            f"got {declared.margin:g}"
+        )
+    if not 0 < declared.alpha < 0.5:
+        found.append(f"alpha must lie between 0 and 0.5; got {declared.alpha:g}")
+    found += _unprintable(runs)
+    found += [
+        f"{run.where}: {metric}: {value:g} is beyond ±{HUGE:g}; leave it empty and say diverged as the state"
+        for run in runs
+        for metric, value in run.metrics.items()
+        if HUGE < abs(value) < math.inf
+    ]
     if len({run.block is None for run in runs}) > 1:
         bare = next(run.where for run in runs if run.block is None)
         found.append(f"{bare}: no block, while other runs have one; give all of them a block, or none")
@@ -104,8 +138,26 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
 
 def _near(given: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{hint} There are {', '.join(known[:20])}"
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"{hint} There are {', '.join(known[:20]) or 'none'}"
+
+
+def _unprintable(runs: Sequence[ImportedRun]) -> list[str]:
+    """Names with line breaks, control or invisible characters: no table can hold them, no reader see them."""
+    found: dict[tuple[str, str], str] = {}
+    for run in runs:
+        named = [("arm", run.arm), ("block", run.block or ""), *(("metric", m) for m in run.metrics)]
+        for what, name in named:
+            bad = next((c for c in name if unicodedata.category(c) in _INVISIBLE), None)
+            if bad is not None:
+                told = (
+                    f"the {what} {name!a} has a character that does not print (U+{ord(bad):04X}); rename it"
+                )
+                found.setdefault((what, name), f"{run.where}: {told}")
+    return list(found.values())
+
+
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, line and paragraph separators
 
 
 def _cells(runs: Sequence[ImportedRun], baseline: str) -> list[tuple[ImportedRun, tuple[str, int]]]:
@@ -123,10 +175,21 @@ def _cells(runs: Sequence[ImportedRun], baseline: str) -> list[tuple[ImportedRun
 def _block_names(runs: Iterable[ImportedRun]) -> list[str]:
     """Blocks in the order of their numbers where they are numbers, else as they come."""
     seen = list(dict.fromkeys(run.block for run in runs if run.block is not None))
-    return sorted(seen, key=int) if all(b.lstrip("-").isdigit() for b in seen) else seen
+    return sorted(seen, key=int) if all(_NUMBER.fullmatch(b) for b in seen) else seen
 
 
-def _study(runs: Sequence[ImportedRun], declared: Declared, source: str, created: str) -> FrozenStudy:
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+def _seeds(blocks: Sequence[str]) -> list[int]:
+    """A number for each block: its own where all are numbers, and different ones, else its place."""
+    own = [int(b) for b in blocks if _NUMBER.fullmatch(b)]
+    return own if len(set(own)) == len(blocks) and min(own) >= 0 else list(range(len(blocks)))
+
+
+def _study(
+    runs: Sequence[ImportedRun], declared: Declared, source: str, created: str, sha256: str
+) -> FrozenStudy:
     others = [a for a in dict.fromkeys(run.arm for run in runs) if a != declared.baseline]
     outcome = metric_name(declared.outcome)
     higher = (
@@ -135,23 +198,33 @@ def _study(runs: Sequence[ImportedRun], declared: Declared, source: str, created
     cells = [cell for _, cell in _cells(runs, declared.baseline)]
     paired = all(run.block is not None for run in runs)
     count = 1 + max(index for _, index in cells)
-    seeds = (
-        [int(b) if b.isdigit() else i for i, b in enumerate(_block_names(runs))]
-        if paired
-        else list(range(count))
-    )
-    question = (
-        declared.question or f"Which of {len(others)} arms differ from {declared.baseline} on {outcome}?"
-    )
+    blocks = _block_names(runs)
+    seeds = _seeds(blocks) if paired else list(range(count))
+    question = declared.question or _question(others, declared.baseline, outcome)
     return FrozenStudy(
         schema=1, name=declared.name, question=question, created=created, source=_short(source),
-        source_sha256=hashlib.sha256(repr(runs).encode()).hexdigest(),
+        source_sha256=sha256 or hashlib.sha256(repr(runs).encode()).hexdigest(),
         outcome={"metric": outcome, "margin": declared.margin, "higher_is_better": higher},
-        family=others, alpha=declared.alpha, design="one-factor", budget={}, blocks=seeds, paired=paired,
+        family=others, alpha=declared.alpha, design="imported runs", budget={}, blocks=seeds, paired=paired,
+        rules="not recorded",
         arms=[_arm(name, runs, declared.baseline) for name in (declared.baseline, *others)],
-        notes=[_note(source, paired)],
+        notes=[_note(source, paired), *_named_blocks(blocks)],
         trials={_trial(declared.name, *cell): list(cell) for cell in cells},
     )  # fmt: skip
+
+
+def _question(others: Sequence[str], baseline: str, outcome: str) -> str:
+    if len(others) == 1:
+        return f"Does {others[0]} differ from {baseline} on {outcome}?"
+    return f"Which of {len(others)} arms differ from {baseline} on {outcome}?"
+
+
+def _named_blocks(blocks: Sequence[str]) -> list[str]:
+    """Pages count blocks from 0; what they are called in the source must be told where that differs."""
+    if list(blocks) == [str(i) for i in range(len(blocks))]:
+        return []
+    shown = [f"{i} is '{name}'" for i, name in enumerate(blocks[:20])]
+    return [f"blocks by their names in the source: {', '.join(shown)}{' …' if len(blocks) > 20 else ''}"]
 
 
 def _short(source: str) -> str:
@@ -161,7 +234,7 @@ def _short(source: str) -> str:
 
 def _note(source: str, paired: bool) -> str:
     told = f"imported from {source}: outcome, margin and family were declared at import, after the runs"
-    return told if paired else f"{told}; the runs share no blocks, so arms are compared unpaired"
+    return told if paired else f"{told}; no blocks were given, so arms are compared unpaired"
 
 
 def _trial(study: str, arm: str, block: int) -> str:
@@ -204,7 +277,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _record(run: ImportedRun, cell: tuple[str, int], trial: str, study: FrozenStudy) -> Record:
     return Record(
         schema=1, study=study.name, trial=trial, arm=cell[0], block=cell[1], seed=study.blocks[cell[1]],
-        state=run.state, reason=run.reason, recipe=dict(run.config), budget={}, started=run.started,
-        spent=dict(run.spent), hardware=dict(run.hardware),
+        state=run.state, reason=" ".join(run.reason.split()), recipe=dict(run.config), budget={},
+        started=run.started, spent=dict(run.spent), hardware=dict(run.hardware),
         metrics={metric_name(m): v for m, v in run.metrics.items()},
     )  # fmt: skip

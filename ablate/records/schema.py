@@ -82,7 +82,7 @@ class FrozenStudy(_Stored):
     tradeoff: dict[str, Any] = Field(default_factory=dict)  # a search's second outcome
     budget: dict[str, Any]
     charge: Literal["training", "occupied"] = "training"
-    rules: Literal["strict", "open"] = "strict"
+    rules: Literal["strict", "open", "not recorded"] = "strict"  # the last: imported runs
     blocks: list[int]  # the seed of each block
     paired: bool = True  # false: blocks of different arms share nothing (imported runs without blocks)
     arms: list[FrozenArm]  # the baseline first

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ablate.analysis.findings import Findings
-from ablate.report import numbers, tables
+from ablate.report import numbers, origin, tables
 from ablate.report.negative import reproduce
 
 VENUES = ("acl", "neurips")
@@ -77,12 +77,16 @@ def _data(found: Findings) -> tuple[str, str]:
     text = (
         f"Training data by fingerprint: {'; '.join(sources)}. " if known else "No fingerprint was recorded. "
     )
-    return ("yes" if known else "no", f"{text}Each trial saw {_mean_tokens(found)} tokens on average.")
+    return ("yes" if known else "no", f"{text}{_mean_tokens(found)}")
 
 
 def _mean_tokens(found: Findings) -> str:
     seen = [t.tokens for arm in found.arms for t in arm.trials if t.state == "complete"]
-    return numbers.quantity(sum(seen) / len(seen)) if seen else "no"
+    known = [n for n in seen if n] if found.imported else seen
+    if not known:
+        return "How many tokens a trial saw was not recorded."
+    some = f" ({len(known)} of {len(seen)} trials recorded it)" if len(known) < len(seen) else ""
+    return f"Each trial saw {numbers.quantity(sum(known) / len(known))} tokens on average{some}."
 
 
 def _compute(found: Findings) -> tuple[str, str]:
@@ -97,7 +101,7 @@ def _compute(found: Findings) -> tuple[str, str]:
     ]
     lost = sum(arm.lost for arm in found.arms)
     spent = [
-        f"{numbers.duration(used.charged_seconds)} in training steps",
+        origin.charged(found) if used.charged_seconds or not found.imported else "time not recorded",
         f"{numbers.duration(used.occupied_seconds)} in all" if used.occupied_seconds else "",
         *more,
     ]
@@ -117,8 +121,8 @@ def _setup(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
     recipes = any(arm.get("recipe") for arm in frozen.get("arms") or ())
     text = (
         f"Design: {found.design}, {len(found.arms)} arms on {found.blocks} "
-        + (f"blocks (seeds {', '.join(map(str, found.seeds))}); the arms of a block share seed, data order "
-           "and masks. " if found.paired else "trials each; trials of different arms share nothing. ")
+        + (f"blocks ({origin.blocks(found).removeprefix('blocks ')})" if found.paired else "trials each")
+        + f"; {origin.sharing(found)}. "
         + (f"Varied: {varied or 'see study.json'}. Every arm's complete recipe stands in study.json, every "
            "trial's in its record.json. " if recipes else "No recipe was recorded. ")
         + ("Hyperparameters were searched within the study." if searched
@@ -134,8 +138,15 @@ def _level(level: Any) -> str:
 def _statistics(found: Findings) -> tuple[str, str]:
     o = found.outcome
     margin = f"±{o.margin:g} {o.unit}".rstrip() if o.margin else "not declared"
-    order = "after the runs" if found.imported else "before the first trial"
-    when = "" if found.post_hoc else f", fixed in study.json on {found.created[:10]}, {order}"
+    fixed = f"fixed in study.json on {found.created[:10]}, before the first trial"
+    if found.imported:
+        fixed = f"declared at import on {found.created[:10]}, after the runs, as the outcome was"
+    when = "" if found.post_hoc else f", {fixed}"
+    varied = "what a seed changes (initialization, data order, masks), not the choice of data"
+    if found.imported:
+        varied = (
+            f"between {'blocks' if found.paired else 'runs of an arm'}; what varies there is not recorded"
+        )
     level = f"{100 * (1 - found.alpha):g} %"
     means = (
         f"Means over {found.blocks} blocks; differences are within-block with {level} t intervals (normal "
@@ -147,7 +158,7 @@ def _statistics(found: Findings) -> tuple[str, str]:
     text = (
         f"{means}. Holm over the declared family of {len(found.family)}; equivalence by two one-sided tests "
         f"against a margin of {margin}{when}. "
-        f"Variability: what a seed changes (initialization, data order, masks), not the choice of data. "
+        f"Variability: {varied}. "
         f"Every verdict: {'; '.join(f'{name} {c.verdict}' for name, c in list(found.contrasts.items())[:12])}"
         f"{' …' if len(found.contrasts) > 12 else ''}."
     )
@@ -170,10 +181,15 @@ def _packages(found: Findings) -> tuple[str, str]:
 def _reproduce(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
     digest = str(frozen.get("source_sha256") or "")[:12]
     code = ", ".join(found.provenance.git) or "not recorded"
-    text = (
-        f"`{reproduce(found)}`"
-        + (f" (SHA-256 {digest}…)" if digest else "")
-        + f"; code at {code}; random streams are named and seeded per block; records, curves and the "
+    text = f"`{reproduce(found)}`" + (f" (SHA-256 {digest}…)" if digest else "")
+    if found.imported:
+        text += (
+            f" makes these tables again from the runs' results; code revision: {code}; how the runs were "
+            "seeded is not recorded; records and study.json are plain JSON."
+        )
+        return ("partly", text)
+    text += (
+        f"; code revision: {code}; random streams are named and seeded per block; records, curves and the "
         "frozen study are plain JSON and Parquet."
     )
     return ("yes" if found.source else "partly", text)

@@ -72,7 +72,8 @@ def to_json(found: Findings, items: list[Negative]) -> dict[str, Any]:
     """What `negative-results.json` holds, for `ablate known` and for other programs."""
     return {
         "schema": 1, "study": found.name, "title": found.title, "question": found.question,
-        "created": found.created, "design": found.design, "budget": found.budget, "charge": found.charge,
+        "created": found.created, "imported": found.imported, "design": found.design,
+        "budget": found.budget, "charge": found.charge,
         "baseline": found.baseline, "outcome": found.outcome.metric, "unit": found.outcome.unit,
         "margin": found.outcome.margin, "alpha": found.alpha, "family": list(found.family),
         "hardware": list(found.provenance.hardware), "post_hoc": list(found.post_hoc),
@@ -239,5 +240,7 @@ def reproduce(found: Findings) -> str:
 def cost(arm: ArmFindings) -> str:
     """What the arm's trials used."""
     charged, occupied = (sum(getattr(t, x) for t in arm.trials) for x in ("seconds", "occupied"))
-    spent = f"{numbers.duration(charged)} charged, {numbers.duration(occupied)} occupied"
-    return f"{len(arm.trials)} trials, {spent}"
+    if not charged and not occupied:
+        return f"{len(arm.trials)} trials, their time is not recorded"
+    told = f", {numbers.duration(occupied)} occupied" if occupied else ""
+    return f"{len(arm.trials)} trials, {numbers.duration(charged)} charged{told}"

@@ -28,6 +28,7 @@ from ablate.report import (
     formats,
     negative,
     numbers,
+    origin,
     series,
     small,
     strips,
@@ -261,7 +262,7 @@ def _glance(found: Findings) -> list[tuple[str, str, str]]:
     left += [f"{pruned} pruned"] if pruned else []
     resolvable = f"{numbers.number(seen[len(seen) // 2], places)}{unit}" if seen else numbers.MISSING
     margin = f"±{found.outcome.margin:g}{unit}" if found.outcome.margin else "not declared"
-    tokens = f"{numbers.quantity(found.cost.tokens)} tokens"
+    tokens = f"{origin.tokens(found)} tokens" if found.cost.tokens or not found.imported else ""
     design = found.design if found.budget == NOT_RECORDED else f"{found.design}, {found.budget} each"
     spent = found.cost.occupied_seconds or found.cost.charged_seconds
     return [
@@ -269,7 +270,7 @@ def _glance(found: Findings) -> list[tuple[str, str, str]]:
         ("Arms × blocks" if found.paired else "Arms × trials", f"{len(found.arms)} × {found.blocks}", design),
         ("Margin", margin, "what would not matter"),
         ("Resolvable effect", resolvable, "median arm, 80 % power"),
-        ("Spent", numbers.duration(spent), tokens),
+        ("Spent", numbers.duration(spent) if spent or not found.imported else numbers.MISSING, tokens),
         ("Hardware", *_hardware(found)),
     ]
 
@@ -345,7 +346,7 @@ def _environment(html: bool) -> Environment:
         loader=PackageLoader("ablate.report"), autoescape=html, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    env.globals["zip"] = zip
+    env.globals |= {"zip": zip, "origin": origin}
     env.filters |= {
         "number": numbers.number, "p": numbers.p_value, "quantity": numbers.quantity,
         "duration": numbers.duration, "label": names.label, "unit": names.unit, "percent": numbers.percent,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Contrast, Findings
-from ablate.report import numbers
+from ablate.report import numbers, origin
 from ablate.report.facts import facts
 from ablate.report.visible import visible
 
@@ -430,7 +430,8 @@ def caption(found: Findings, preset: str = "full") -> str:
         f"{'t' if found.paired else 'Welch t'} interval (not corrected for multiplicity). "
         f"{tested}: {_test(found)}. "
         f"Equivalent: two one-sided t tests, {margin}, Holm in the same family. "
-        f"{budget(found)} Hardware: {hardware}."
+        + (f"{origin.DECLARED} " if found.imported else "")
+        + f"{budget(found)} Hardware: {hardware}."
     )
 
 
@@ -438,13 +439,16 @@ def budget(found: Findings) -> str:
     """What a trial was given, as a sentence."""
     if found.budget == NOT_RECORDED:
         return "Budget not recorded."
-    return f"Budget per trial {found.budget} ({found.charge} time charged)."
+    return f"Budget per trial {origin.budget(found)}."
 
 
 def _of_blocks(found: Findings, n: str) -> str:
     if found.paired:
-        return f"Means over blocks, {n}; a block's arms share seed, data order and masks."
-    return f"Means over trials, {n}; trials of different arms share nothing (unpaired)."
+        shared = (
+            origin.sharing(found) if found.imported else "a block's arms share seed, data order and masks"
+        )
+        return f"Means over blocks, {n}; {shared}."
+    return f"Means over trials, {n}; {origin.sharing(found)}."
 
 
 def _test(found: Findings) -> str:
@@ -478,20 +482,23 @@ def table_notes(found: Findings, preset: str = "full") -> list[str]:
         notes.append("*: the difference is real (adjusted p below α) but below the margin.")
     lost = [note for arm in found.arms for note in _lost(found, arm)]
     if len(lost) > MANY:
-        lost = [
-            f"{len(lost)} arms, or their references, lost blocks (column n); intention-to-treat effects "
-            "are in the CSV of this table."
-        ]
+        imputed = any(c.imputed for c in found.contrasts.values())
+        where = "; intention-to-treat effects are in the CSV of this table" if imputed else ""
+        lost = [f"{len(lost)} arms, or their references, lost or lack blocks (column n){where}."]
     return notes + lost + [f"Post hoc: {change}." for change in found.post_hoc]
 
 
 def _lost(found: Findings, arm: ArmFindings) -> list[str]:
-    """The intention-to-treat line of an arm that lost a block, or whose reference did."""
+    """The intention-to-treat line of an arm that lost or lacks a block, or whose reference does."""
     c = arm.contrast
-    if c is None or c.intention_to_treat is None:
+    if c is None:
+        return []
+    # An imported run that is missing was never planned: nobody knows whether it failed or was left out.
+    short = found.imported and found.paired and 0 < c.effect.n < found.blocks
+    if c.intention_to_treat is None and not short:
         return []
     complete = f"{visible(arm.name)}: {c.effect.n} complete {'pair(s)' if found.paired else 'trial(s)'}."
-    if not c.imputed:  # nothing diverged: the line would repeat the effect
+    if c.intention_to_treat is None or not c.imputed:  # nothing diverged: the line would repeat the effect
         return [complete]
     itt, places = c.intention_to_treat, effect_places(found)
     text = numbers.estimate(itt.estimate, itt.low, itt.high, places)

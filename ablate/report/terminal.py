@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ablate.analysis.findings import Findings
 from ablate.report.numbers import MISSING
+from ablate.report.origin import DECLARED
 from ablate.report.tables import FOR_SCALE, Row, Table, ablation_table
 
 STYLES = {"helps": "bold green", "hurts": "bold red", "equivalent": "cyan", "inconclusive": "yellow"}
@@ -18,7 +19,7 @@ def render_terminal(found: Findings) -> RenderableType:
     table = ablation_table(found)
     parts: list[RenderableType] = [Text(found.question, style="bold"), Text(found.answer), Text()]
     parts.append(_table(found, table))
-    parts += [Text(note, style="dim") for note in table.notes]
+    parts += [Text(note, style="dim") for note in (*table.notes, *([DECLARED] if found.imported else []))]
     parts += [Text(f"! {warning}", style="yellow") for warning in found.warnings]
     return Group(*parts)
 

@@ -1,15 +1,20 @@
 """Runs from elsewhere: a table or a W&B project becomes a study that every reading command accepts."""
 
+import io
 import json
+import math
+import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ablate.elsewhere import RunsError
 from ablate.elsewhere.bring import bring
 from ablate.elsewhere.table import read_csv
 from ablate.records import load_records, read_study
-from ablate.report import load_findings, render_table, write_report
+from ablate.report import load_findings, render_checklist, render_table, write_report
+from ablate.report.terminal import render_terminal
 from ablate.scheduling.status import status
 
 TABLE = """arm,block,glue/average,eval/mlm_loss
@@ -105,7 +110,7 @@ def test_wrong_terms_name_the_nearest(tmp_path):
     with pytest.raises(RunsError) as error:
         bring(table(tmp_path, doubled), tmp_path / "runs", baseline="bas", outcome="glue/avg", margin=0)
     told = str(error.value)
-    for words in ("did you mean 'base'", "did you mean 'glue/average'", "margin must be above 0",
+    for words in ("did you mean 'base'", "did you mean 'glue/average'", "a finite number above 0; got 0",
                   "2 runs of arm 'base' on block 0 (line 2, line 11)", "no block, while other runs have one"):  # fmt: skip
         assert words in told
     with pytest.raises(RunsError, match="needs a column 'arm'"):
@@ -124,3 +129,141 @@ def test_blocks_are_in_the_order_of_their_numbers(tmp_path):
     root = bring(table(tmp_path, text), tmp_path / "runs", baseline="x", outcome="m", margin=1)
     assert read_study(root).blocks == [2, 10]
     assert {(r.block, r.seed) for r in load_records(root)[0]} == {(0, 2), (1, 10)}
+
+
+CLAIMS = (
+    "share seed", "strict", "nothing pretrained", "seeded per block", "code at", "0 tokens", "training time",
+    "initialization", "before the first trial", "training steps", "one-factor", "0 s ",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_nothing_is_claimed_that_nobody_recorded(tmp_path, paired):
+    text = TABLE if paired else re.sub(r"^(.*?),(block|\d+),", r"\1,", TABLE, flags=re.M)
+    root = bring(table(tmp_path, text), tmp_path / "runs", **TERMS)
+    folder = write_report(root).parent
+    pages = {n: (folder / n).read_text() for n in ("report.md", "negative-results.md", "tables/ablation.tex")}
+    page = (folder / "report.html").read_text()
+    pages["report.html"] = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.S)
+    pages["checklist"] = render_checklist(root)[0]
+    for name, text in pages.items():
+        for claim in CLAIMS:
+            assert claim not in text, (name, claim)
+    words = "runs are paired by block as the importer says" if paired else "no blocks were given"
+    assert all(words in text for text in pages.values())
+    assert "Rules</dt><dd>not recorded" in pages["report.html"]
+    assert "Rules: not recorded." in pages["report.md"]
+    assert "how the runs were seeded is not recorded" in pages["checklist"]
+    assert "tokens a trial saw was not recorded" in pages["checklist"]
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "html"])
+def test_every_table_says_that_its_terms_came_after_the_runs(tmp_path, form):
+    root = bring(table(tmp_path), tmp_path / "runs", **TERMS)
+    if form == "terminal":
+        console = Console(width=200, record=True, file=io.StringIO())
+        console.print(render_terminal(load_findings(root)))
+        shown = console.export_text()
+    else:
+        shown = render_table(root, form)
+    assert "declared at import, after the runs" in " ".join(shown.split())
+
+
+def test_what_runs_did_record_is_told(tmp_path):
+    lines = TABLE.splitlines()
+    text = "\n".join([f"{lines[0]},seconds,tokens", *(f"{line},60,1e6" for line in lines[1:])])
+    root = bring(table(tmp_path, text), tmp_path / "runs", **TERMS)
+    told = render_checklist(root)[0]
+    assert "Each trial saw 1 M tokens on average." in told
+    assert "included: 9 min. " in told
+    assert (
+        "charged: 9 min; occupied: not recorded; tokens: 9 M."
+        in (write_report(root).parent / "report.md").read_text()
+    )
+
+
+def test_that_nothing_diverged_is_not_taken_from_a_table_of_what_went_well(tmp_path):
+    root = bring(table(tmp_path), tmp_path / "runs", **TERMS)
+    checks = load_findings(root).contrasts["model.position=none"].checks
+    assert next(c for c in checks if c.name == "divergence").answer == "not checked"
+
+
+@pytest.mark.parametrize("margin", [math.inf, math.nan, -1.0, 0.0, 1e200])
+def test_a_margin_that_is_no_finite_number_is_refused(tmp_path, margin):
+    with pytest.raises(RunsError, match="largest difference that would not matter, a finite number above 0"):
+        bring(table(tmp_path), tmp_path / "runs", **{**TERMS, "margin": margin})
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-1"])
+def test_time_that_cannot_have_passed_is_refused(tmp_path, number):
+    with pytest.raises(RunsError, match="mine.csv:2: seconds: a finite number from 0"):
+        bring(
+            table(tmp_path, f"arm,m,seconds\nA,1,{number}\n"), tmp_path, baseline="A", outcome="m", margin=1
+        )
+
+
+def test_a_score_whose_square_overflows_is_refused(tmp_path):
+    with pytest.raises(RunsError, match=r"line 2: m: 1e\+308 is beyond"):
+        bring(table(tmp_path, "arm,m\nA,1e308\n"), tmp_path, baseline="A", outcome="m", margin=1)
+
+
+def test_a_table_that_is_not_utf8_says_where_and_what_to_do(tmp_path):
+    path = tmp_path / "excel.csv"
+    path.write_bytes("arm,block,m\nA,0,1\nB\u00e9,0,2\n".encode("cp1252"))
+    terms = {"baseline": "A", "outcome": "m", "margin": 1}
+    with pytest.raises(RunsError, match=r"excel.csv:3: not UTF-8; save .* or name .* --encoding cp1252"):
+        bring(str(path), tmp_path / "runs", **terms)
+    root = bring(str(path), tmp_path / "runs", **terms, encoding="cp1252")
+    assert load_findings(root).arms[1].name == "B\u00e9"
+    assert "the table was read as cp1252" in read_study(root).notes
+    with pytest.raises(RunsError, match="no encoding 'klingon'"):
+        bring(str(path), tmp_path / "x", **terms, encoding="klingon")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_declares_the_encoding(tmp_path, encoding):
+    path = tmp_path / "marked.csv"
+    path.write_bytes("arm,block,m\nA,0,1\nB\u00e9,0,2\n".encode(encoding))
+    assert [run.arm for run in read_csv(path)] == ["A", "B\u00e9"]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "seeds"),
+    [(("--1", "0"), [0, 1]), (("\u00b2", "1"), [0, 1]), (("x", "0", "1"), [0, 1, 2]), (("1", "01"), [0, 1]),
+     (("-1", "3"), [0, 1]), (("9" * 5000, "1"), [0, 1]), (("10", "2"), [2, 10])],
+)  # fmt: skip
+def test_blocks_have_different_numbers_whatever_they_are_called(tmp_path, blocks, seeds):
+    text = "arm,block,m\n" + "".join(f"{arm},{b},{i}\n" for arm in "AB" for i, b in enumerate(blocks))
+    root = bring(table(tmp_path, text), tmp_path / "runs", baseline="A", outcome="m", margin=1)
+    assert read_study(root).blocks == seeds
+    first = blocks[0] if blocks != ("10", "2") else "2"
+    assert any(f"blocks by their names in the source: 0 is '{first}'" in n for n in read_study(root).notes)
+
+
+@pytest.mark.parametrize("name", ["B\nx", "B\x07", "B\u2028x", "B\u202ex", "B\x00x"])
+def test_names_that_do_not_print_are_refused(tmp_path, name):
+    text = f'arm,block,m\nA,0,1\n"{name}",0,2\n'
+    with pytest.raises(RunsError, match="has a character that does not print") as error:
+        bring(table(tmp_path, text), tmp_path / "runs", baseline="A", outcome="m", margin=1)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_cell_beyond_the_readers_limit_is_one_line(tmp_path):
+    with pytest.raises(RunsError, match="mine.csv:1: cannot be read as a CSV table"):
+        read_csv(Path(table(tmp_path, f"arm,m\nA,{'1' * 200_000}\n")))
+
+
+def test_messages_are_sentences(tmp_path):
+    source = table(tmp_path, "arm,block,m,seconds\nA,0,1,2\nB,0,2,2\n")
+    for outcome, told in (("seconds", "is read as what a run used"), ("0/0", r"'0/0'\. There are runs/m$")):
+        with pytest.raises(RunsError, match=told):
+            bring(source, tmp_path / "x", baseline="A", outcome=outcome, margin=1)
+    root = bring(source, tmp_path / "runs", baseline="A", outcome="m", margin=1)
+    assert read_study(root).question == "Does B differ from A on runs/m?"
+
+
+def test_an_arm_that_lacks_blocks_has_its_pairs_counted(tmp_path):
+    text = TABLE.replace("model.norm=rmsnorm,1,78.43,2.10\n", "")
+    root = bring(table(tmp_path, text), tmp_path / "runs", **TERMS)
+    assert "model.norm=rmsnorm: 2 complete pair(s)." in render_table(root, "markdown")
+    assert "model.position=none: " not in render_table(root, "markdown").split("<!--")[0]
