@@ -23,6 +23,7 @@ from ablate.design.values import BUDGET
 from ablate.evaluation.config import EvaluateSpec
 from ablate.knobs import Config, UnknownKnobError, get, keys_beside, replace
 from ablate.recipe import PRESETS, Recipe, preset
+from ablate.records.paths import told_path
 from ablate.scheduling.executors import ExecutorSpec, LocalSpec, Places
 from ablate.tracking.config import TrackSpec
 
@@ -130,6 +131,7 @@ class Study:
     budget: Budget
     sha256: str
     lines: Mapping[tuple[Any, ...], int] = field(default_factory=dict, repr=False, compare=False)
+    source: str = ""  # the path that reproduces it, see `told_path`
 
     @classmethod
     def load(cls, path: Path | str) -> Study:
@@ -243,7 +245,8 @@ def _resolve(
     if file is None or baseline is None:
         return None, found
     budget = Budget.parse(file.budget)
-    return Study(path, file.name or path.stem, file, baseline, budget, digest, lines), found
+    name, source = file.name or path.stem, told_path(path)
+    return Study(path, name, file, baseline, budget, digest, lines, source), found
 
 
 # What stands for a required key that is missing or wrong while the rest of the file is checked.

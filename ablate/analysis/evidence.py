@@ -68,8 +68,13 @@ def read_predictions(
             if isinstance(own, Predictions):
                 predictions.setdefault(record.trial, {})[metric] = own
             elif own is not None:
-                problems.append(f"{path} cannot be read: {own}")
+                problems.append(_within(root, f"{path} cannot be read: {own}"))
     return predictions, problems
+
+
+def _within(root: Path, text: str) -> str:
+    """Paths below the study's folder without it: a report is read on other machines."""
+    return text.replace(f"{root}/", "")
 
 
 Labels = dict[bytes, np.ndarray]  # by the digest that files tell of them: all trials are scored on the same
@@ -96,7 +101,7 @@ def read_curves(root: Path, trials: Iterable[tuple[str, str, int]]) -> tuple[dic
         try:
             curves[trial] = _curve(path)
         except _unreadable() as error:
-            problems.append(f"curve of {arm}, block {block} cannot be read: {error}")
+            problems.append(_within(root, f"curve of {arm}, block {block} cannot be read: {error}"))
     return curves, problems
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ablate.analysis import metrics as names
 from ablate.records import FrozenArm, FrozenStudy, Record, StudyPaths, write_json
+from ablate.records.paths import told_path
 
 HUGE = 1e100  # squares of larger differences overflow
 FAMILY = "runs"  # a metric without a family of its own: `accuracy` becomes `runs/accuracy`
@@ -228,8 +229,8 @@ def _named_blocks(blocks: Sequence[str]) -> list[str]:
 
 
 def _short(source: str) -> str:
-    """A file by its name, a project as it was given."""
-    return source if source.startswith("wandb:") else Path(source).name
+    """A file by the path that finds it again, a project as it was given."""
+    return source if source.startswith("wandb:") else told_path(Path(source))
 
 
 def _note(source: str, paired: bool) -> str:

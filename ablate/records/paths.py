@@ -125,3 +125,22 @@ class StudyPaths:
 
     def trial(self, trial: str) -> TrialPaths:
         return TrialPaths(self.trials / trial)
+
+
+def told_path(path: Path) -> str:
+    """A file's path as a reader can use it: relative to the working folder, or to the repository it lies in.
+
+    As it was given where it lies in neither.
+    """
+    whole = path.resolve()
+    if not path.is_absolute() and ".." not in path.parts:
+        return path.as_posix()
+    for root in (Path.cwd().resolve(), repository(whole)):
+        if root is not None and whole.is_relative_to(root):
+            return whole.relative_to(root).as_posix()
+    return path.as_posix()
+
+
+def repository(path: Path) -> Path | None:
+    """The root of the Git repository that a path lies in."""
+    return next((folder for folder in path.resolve().parents if (folder / ".git").exists()), None)

@@ -67,7 +67,7 @@ class FrozenStudy(_Stored):
     question: str
     title: str = ""
     created: str  # ISO 8601, UTC
-    source: str = ""  # the study file's name
+    source: str = ""  # the study file's path, as `ablate run` takes it
     source_sha256: str = ""
     outcome: dict[str, Any]  # {metric, margin, higher_is_better}
     family: list[str]  # arms whose contrasts are corrected together

@@ -5,6 +5,7 @@ An inconclusive arm never appears here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -228,11 +229,12 @@ def markdown(text: str) -> str:
 def reproduce(found: Findings) -> str:
     """The line that makes these results again, or imports them again."""
     if not found.imported:
-        return f"ablate run {found.source or 'STUDY.yaml'}"
+        return f"ablate run {shlex.quote(found.source or 'STUDY.yaml')}"
     margin = f" --margin {found.outcome.margin:g}" if found.outcome.margin else ""
     direction = "maximize" if found.outcome.higher_is_better else "minimize"
+    source, baseline = shlex.quote(found.source), shlex.quote(found.baseline)
     return (
-        f"ablate import {found.source} --baseline {found.baseline} --outcome {found.outcome.metric}{margin} "
+        f"ablate import {source} --baseline {baseline} --outcome {found.outcome.metric}{margin} "
         f"--direction {direction}"
     )
 

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from ablate.analysis import metrics as names
 from ablate.analysis.evidence import Curve
-from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Findings, Mechanism
+from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Contrast, Findings, Mechanism
 from ablate.analysis.paired import Effect
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import write_bytes
@@ -300,6 +300,11 @@ def _difference(e: Effect, metric: str, places: int) -> str:
     return f"{signed[0]} [{signed[1]}, {signed[2]}]" if len(signed) == 3 else signed[0]
 
 
+def _to_settle(c: Contrast) -> str:
+    """How many blocks an open arm needs; a verdict that stands needs none."""
+    return str(c.blocks_needed or numbers.MISSING) if c.verdict == "inconclusive" else "settled"
+
+
 def _json(value: Any) -> str:
     """Compact JSON; Findings hold no number that JSON does not know."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -354,6 +359,6 @@ def _environment(html: bool) -> Environment:
         "value": _value, "difference": _difference,
         "estimate": lambda e, places: numbers.estimate(e.estimate, e.low, e.high, places),
         "changes": negative.changes, "md": negative.markdown, "failures": tables.failures, "latex": latex,
-        "breakable": formats.breakable,
+        "breakable": formats.breakable, "to_settle": _to_settle,
     }  # fmt: skip
     return env

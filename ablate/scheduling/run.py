@@ -24,6 +24,7 @@ from ablate.records import (
     write_growth,
     write_json,
 )
+from ablate.records.paths import repository
 from ablate.records.store import RecordError
 from ablate.scheduling import RefusedError, attempts
 from ablate.scheduling.attempts import standing
@@ -198,16 +199,22 @@ def adopt_renamed(study: Study, runs: Path) -> None:
             old = read_study(path.parent)
         except RecordError:
             continue
-        there = study.path.with_name(old.source)
-        same = old.source == study.path.name or not there.exists()
         shared = new.trials.keys() & old.trials.keys() or (new.searches and new.searches == old.searches)
-        if same and old.source and shared:
+        if old.source and shared and _is_its_file(study.path, old.source):
             with coordinator_lock(path.parent):
                 if root.exists():
                     continue
                 path.parent.rename(root)
             say(f"{study.name}: {path.parent} is this study under its old name; it is {root} now")
             return
+
+
+def _is_its_file(path: Path, source: str) -> bool:
+    """Whether a study of that source is the one in this file: the same file, or the other is gone."""
+    root = repository(path)
+    known = (Path(source), path.with_name(Path(source).name), *([root / source] if root else []))
+    there = [file for file in known if file.exists()]
+    return not there or any(file.samefile(path) for file in there)
 
 
 def _coordinate(

@@ -52,7 +52,10 @@ def test_every_reading_command_accepts_it(tmp_path):
     assert status(root).to_dict()["counts"] == {"complete": 9}
     results = json.loads((root / "report" / "negative-results.json").read_text())["results"]
     assert [r["difference"] for r in results][0] == [["model.position", "baseline", "none"]]
-    assert "ablate import mine.csv --baseline base" in (root / "report" / "negative-results.md").read_text()
+    assert (
+        f"ablate import {tmp_path / 'mine.csv'} --baseline base"
+        in (root / "report" / "negative-results.md").read_text()
+    )
 
 
 def test_what_was_declared_at_import_is_said(tmp_path):

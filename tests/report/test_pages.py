@@ -11,7 +11,7 @@ import pytest
 from ablate.records import StudyPaths
 from ablate.records.schema import SCHEMA
 from ablate.records.store import RecordError
-from ablate.report import write_report
+from ablate.report import load_findings, numbers, write_report
 
 from ..analysis import synthetic
 
@@ -127,6 +127,42 @@ def test_negative_results_hold_what_hurts_or_is_equivalent_and_never_what_is_ope
     assert "| `model.position` | scaled-sinusoidal | none |" in text  # the exact difference
     assert "Smallest resolvable effect" in text
     assert "ablate run synthetic.yaml" in text
+
+
+def test_the_power_table_of_the_text_has_what_the_page_has(tmp_path):
+    frozen = synthetic.study()
+    root = synthetic.write(tmp_path, frozen, synthetic.records(frozen), curves=False)
+    page = write_report(root)
+    text, html = page.with_name("report.md").read_text(), page.read_text()
+    rows = dict(
+        re.findall(
+            r'<tr class="arm" data-arm="([^"]+)"[^>]*>(.*?)</tr>', html.split('id="power"')[1], re.DOTALL
+        )
+    )
+    for arm, c in load_findings(root).contrasts.items():
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", rows[arm])
+        assert f"| {arm} | {' | '.join(cells)} |" in text
+        assert cells[2] == numbers.p_value(c.effect.sign_flip_p)
+        assert cells[3] == numbers.p_value(c.adjusted_equivalence_p)
+        assert cells[-1] == ("settled" if c.verdict != "inconclusive" else str(c.blocks_needed))
+
+
+def test_a_count_is_written_with_its_prefix_in_the_text_too(tmp_path):
+    frozen = synthetic.study()
+    found = synthetic.records(frozen)
+    for i, record in enumerate(found):
+        record.spent["flops"] = 1e12 + 1e10 * (i % 7)
+    page = write_report(synthetic.write(tmp_path, frozen, found, curves=False))
+    part = page.with_name("report.md").read_text().split("`spent/flops`")[1].split("###")[0]
+    assert re.search(r"\| 5 \| [+−][\d.]+ [MB] \[", part)
+    assert "000 000" not in part.replace("\u202f", " ")
+
+
+def test_what_reproduces_a_study_can_be_pasted(tmp_path):
+    frozen = synthetic.study(source="my studies/first one.yaml")
+    page = write_report(synthetic.write(tmp_path, frozen, synthetic.records(frozen), curves=False))
+    for name in ("report.md", "negative-results.md"):
+        assert "`ablate run 'my studies/first one.yaml'`" in page.with_name(name).read_text()
 
 
 def sad_cases():

@@ -117,6 +117,39 @@ def test_a_renamed_file_is_the_same_study_and_a_copied_one_is_another(edited: Ed
     assert (edited.runs / "copy").exists()
 
 
+def test_the_file_is_remembered_by_the_path_that_runs_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    inside, outside = tmp_path / "repository" / "studies", tmp_path / "elsewhere"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "s.yaml").write_text(HEAD + ONE)
+
+    def source(path: Path | str) -> str:
+        return asked(Study.load(path))[0].source
+
+    monkeypatch.chdir(inside.parent)
+    assert source("studies/s.yaml") == source(inside / "s.yaml") == "studies/s.yaml"
+    assert source("../elsewhere/s.yaml") == "../elsewhere/s.yaml"
+    monkeypatch.chdir(inside)
+    assert source("s.yaml") == "s.yaml"
+    monkeypatch.chdir(outside)
+    assert source(inside / "s.yaml") == "studies/s.yaml"
+
+
+def test_a_folder_that_remembers_the_bare_name_is_still_its_files(edited: Edited) -> None:
+    """So were studies written until 2026-11-28."""
+    edited.write("name: old\n" + HEAD + ONE)
+    edited.go()
+    edited.finish("old")
+    path = StudyPaths(edited.runs / "old").study
+    write_json(path, read_study(path.parent).model_copy(update={"source": "s.yaml"}))
+    edited.write("name: new\n" + HEAD + ONE)
+    edited.go()
+    assert read_study(edited.runs / "new").source == str(edited.file)
+
+
 def test_a_longer_search_goes_on_from_what_it_drew(tmp_path: Path) -> None:
     runs = Runs(tmp_path, HEAD + SEARCH % ("tpe", 3))
     runs.drive(loss)
