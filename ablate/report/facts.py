@@ -14,6 +14,10 @@ from typing import Any
 from ablate.analysis.findings import NOT_RECORDED, Findings
 from ablate.budget import Budget
 
+FACTS = {
+    "n": "n", "family": "size of the family", "level": "level of the interval in %", "margin": "margin",
+    "budget": "budget", "hardware": "hardware",
+}  # fmt: skip
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
 _N = rf"(\d+(?:[.,]\d+)*|\.\d+|{'|'.join(_WORDS)})"
 _PHRASES = {
@@ -28,7 +32,7 @@ _PHRASES = {
     "level": (rf"{_N} ?% (?:t\b|Welch|CIs?\b|confidence|interval)",),
     "margin": (rf"\bmargin(?: of| is| was|:| =)? ?±? ?{_N}", rf"± ?{_N} (?:\w+ )?margin\b", r"\b(no) margin"),
     "budget": (r"\bbudget(?: per trial| of|:| is| was)* (\d[\d.,]*(?:e[+-]?\d+)? ?[A-Za-z]+)",),
-    "hardware": (r"\bhardware: ([^;.]+(?:\.\d[^;.]*)*)",),
+    "hardware": (r"\bhardware: ([^.]+(?:\.\d[^.]*)*)",),
 }  # fmt: skip
 # Parts of a processor's name that tell it from another: A100, H100, 8480, but not 80GB.
 _MODEL = re.compile(r"\b(?!\d+ ?[GMT]i?B\b)(?=\w*\d\w*\d)\w{3,}\b")

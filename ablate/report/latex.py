@@ -48,13 +48,24 @@ def escape(text: str) -> str:
     return re.sub(r"(\d) \\%", r"\1\\,\\%", "".join(out))
 
 
+# `\Delta`, `\textless`, `\%` … as people write them too: with or without `\ensuremath{}` and empty braces.
+_BACK = {
+    found[1]: plain
+    for plain, written in _SPECIAL.items()
+    if (found := re.search(r"\\([A-Za-z]+|.)(?:\{\})?\}?$", written))
+}
+_WRITTEN = re.compile(r"\\([A-Za-z@]+)\*?(?:\{\}|\s*)|\\(.)|[{}$]|~|---?", re.DOTALL)
+
+
 def unescape(text: str) -> str:
-    """LaTeX text as plain text again, marks and braces dropped; for reading tables back."""
-    back = {written: plain for plain, written in _SPECIAL.items() if len(written) > 1}
-    for written in sorted(back, key=len, reverse=True):
-        text = text.replace(written, back[written])
-    text = re.sub(r"\\(bfseries|textbf|underline|textit|quad|num|mathbf)\b|[{}$]", "", text)
-    return text.replace("\u202f%", " %").strip()
+    """LaTeX text as plain text again, other commands and braces dropped; for reading tables back."""
+
+    def plain(found: re.Match[str]) -> str:
+        if name := found[1] or found[2]:
+            return _BACK.get(name, " " if name.isspace() else "")
+        return {"~": " ", "--": "–", "---": "–"}.get(found[0], "")
+
+    return _WRITTEN.sub(plain, text).replace("\u202f%", " %").strip()
 
 
 def latex(table: Table, *, label: str = "") -> str:

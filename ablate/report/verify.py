@@ -1,52 +1,52 @@
-"""Does an exported table still say what the records say? Reads tables back and compares row by row.
+"""Does an exported table still say what the records say? Reads tables back and compares cell by cell.
 
-A paper is edited: rows go, labels become prettier, columns are dropped, decimals are cut. None of that is
-drift. A number that is not the rounded number of the records is, and so is a verdict that changed.
+A paper is edited: rows go, labels become prettier, columns are dropped or change places, decimals are cut,
+captions are worded anew. None of that is drift. A number that is not the rounded number of the records is,
+and so is a verdict that changed, or a fact in the caption. Nothing is passed over: a row or a column of which
+it cannot be told what it is counts as not checked, and then the table does not hold.
 """
 
 from __future__ import annotations
 
 import csv
-import html
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from ablate.analysis.findings import Findings
 from ablate.report import early_losses, format_table, load_findings
-from ablate.report.latex import ROW, TABLE, unescape
+from ablate.report.facts import FACTS, agrees, facts, stated
+from ablate.report.latex import escape, unescape
 from ablate.report.numbers import MINUS
-from ablate.report.tables import FOR_SCALE, MARKS, PRESETS, ablation_table
+from ablate.report.reading import (
+    CSV,
+    About,
+    Line,
+    Shown,
+    VerifyError,
+    read_csv,
+    read_html,
+    read_markdown,
+)
+from ablate.report.readtex import read_latex
+from ablate.report.tables import MARKS, PRESETS, Cell, ablation_table
+from ablate.report.visible import visible
+
+__all__ = ["Drift", "Unchecked", "Verdict", "VerifyError", "verify"]
 
 VERDICTS = ("helps", "hurts", "equivalent", "inconclusive")
-NO_NUMBERS = ("arm", "group", "reference", "failures", "outcome", "reason", "trials")  # columns of a CSV
-
-
-class VerifyError(ValueError):
-    """There is nothing that could be checked."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One row of a table in a file."""
-
-    file: Path
-    line: int
-    study: str
-    preset: str
-    columns: tuple[str, ...]
-    arm: str
-    cells: tuple[str, ...]
+EXACT = ("group", "reference", "failures", "outcome", "trials")  # columns of a CSV that hold words
+PROSE = ("reason",)  # and one whose wording is no claim of its own
+OWN = "own"  # instead of a column's key: a column that the authors declared as theirs
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A number or a verdict in a file that its records do not bear out."""
+    """A number, a verdict or a fact in a file that its records do not bear out."""
 
     file: Path
     line: int
@@ -56,28 +56,48 @@ class Drift:
     recorded: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}  {self.arm}" + (f", {self.column}" if self.column else "")
-        return f"{where}: the file says {self.shown}, the records say {self.recorded}"
+        what = ", ".join(part for part in (visible(self.arm), self.column) if part)
+        return f"{self.file}:{self.line}  {what}: the file says {self.shown}, the records say {self.recorded}"
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    """A row or a column of a table of which it cannot be told what it shows."""
+
+    file: Path
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}  not checked: {self.what}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found."""
+    """What a check found; `numbers` counts numbers, verdicts and facts of captions."""
 
     study: str
     rows: int
     numbers: int
     drifts: tuple[Drift, ...]
+    unchecked: tuple[Unchecked, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything that the tables show was checked and is borne out."""
+        return not self.drifts and not self.unchecked
 
     def text(self) -> str:
-        lines = [str(drift) for drift in self.drifts]
-        if lines:
-            lines.append(f"{len(lines)} of {self.numbers} numbers and verdicts of {self.study} have drifted")
+        lines = [str(finding) for finding in (*self.drifts, *self.unchecked)]
+        if self.drifts:
+            said = f"{len(self.drifts)} of {self.numbers} numbers and verdicts of {self.study} have drifted"
         else:
-            lines.append(
+            said = (
                 f"{self.numbers} numbers and verdicts in {self.rows} rows of {self.study} match its records"
             )
-        return "\n".join(lines)
+        if self.unchecked:
+            said += f"; {len(self.unchecked)} rows or columns could not be checked"
+        return "\n".join([*lines, said])
 
 
 def verify(file: Path, root: Path) -> Verdict:
@@ -86,250 +106,379 @@ def verify(file: Path, root: Path) -> Verdict:
     Raises VerifyError where the file holds no table of the study, RecordError where there is no study.
     """
     found = load_findings(root)
-    claims = list(read(file))
-    mine = [claim for claim in claims if claim.study in (found.name, "")]
-    if not mine:
-        others = sorted({claim.study for claim in claims})
+    tables = list(read(file))
+    now = _Now(root, found)
+    check = _Check(now)
+    for table in tables:
+        if table.sure or now.knows(table):
+            check.table(table)
+    if not check.rows:
+        names = {line.about.study for table in tables for line in table.lines}
+        others = sorted(name for name in names if name not in (found.name, ""))
         seen = f"; it has tables of {', '.join(others)}" if others else ""
         raise VerifyError(
             f"{file} holds no table of study '{found.name}' as `ablate table` writes it{seen}. The comments "
             "that begin with 'ablate' name the study and its rows: keep them when you edit a table"
         )
-    made = {(claim.preset, claim.columns) for claim in mine}
-    fresh = {key: _fresh(root, found, *key) for key in made}
-    drifts: list[Drift] = []
-    counted = 0
-    for claim in mine:
-        more, n = _compare(claim, fresh[claim.preset, claim.columns])
-        drifts += more
-        counted += n
-    return Verdict(found.name, len(mine), counted, tuple(drifts))
+    unchecked = tuple(dict.fromkeys(check.unchecked))
+    return Verdict(found.name, check.rows, check.numbers, tuple(dict.fromkeys(check.drifts)), unchecked)
 
 
-def _fresh(root: Path, found: Findings, preset: str, columns: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """arm → its cells as the table would show them now."""
-    if preset == "csv":
-        return _fresh_csv(root, found, columns)
-    if preset not in PRESETS:
-        raise VerifyError(f"the table has the preset '{preset}'; this version knows {', '.join(PRESETS)}")
-    table = ablation_table(found, preset, early_losses(root, found, preset))
-    return {row.arm: tuple(cell.text for cell in row.cells) for row in table.rows if row.arm}
+def read(file: Path) -> Iterator[Shown]:
+    """Every exported table in a file. Raises VerifyError for a kind that is not known."""
+    if file.suffix.lower() == ".tex":
+        return read_latex(file)
+    readers: dict[str, Callable[[Path, str], Iterator[Shown]]] = {
+        ".md": read_markdown, ".csv": read_csv, ".html": read_html, ".htm": read_html,
+    }  # fmt: skip
+    reader = readers.get(file.suffix.lower())
+    if reader is None:
+        raise VerifyError(f"{file} is none of .tex, {', '.join(readers)}: tables are read from these")
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise VerifyError(f"{file} is not UTF-8 text: {error}") from error
+    return reader(file, text if reader is read_csv else text.replace("\r\n", "\n"))
 
 
-def _fresh_csv(root: Path, found: Findings, columns: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The file of all columns, or of the preset that has those given."""
-    for preset in PRESETS:
-        text = format_table(found, "csv", preset, early_losses(root, found, preset))
-        rows = list(csv.DictReader(io.StringIO(text)))
-        if rows and set(columns) <= set(rows[0]):
-            return {row["arm"]: tuple(row[key] for key in columns) for row in rows}
-    raise VerifyError(f"no table of this study has all the columns {', '.join(columns)}")
+# ── What the tables would show now ──
 
 
-def _compare(claim: Claim, fresh: Mapping[str, tuple[str, ...]]) -> tuple[list[Drift], int]:
-    """What of a row has drifted, and how many numbers and verdicts it shows."""
-    counted = sum(len(_numbers(cell)) + bool(_verdict(cell)) for cell in claim.cells)
+class _Cell(NamedTuple):
+    """A cell as a table shows it now, and the unrounded numbers behind it where they are known."""
 
-    def drift(column: str, shown: str, recorded: str) -> Drift:
-        return Drift(claim.file, claim.line, claim.arm, column, shown or "nothing", recorded or "nothing")
-
-    recorded = fresh.get(claim.arm)
-    if recorded is None:
-        return [drift("", "a row of this arm", "nothing: the study has no such arm")], max(1, counted)
-    if len(claim.cells) == len(recorded):
-        names = claim.columns if len(claim.columns) == len(recorded) else [""] * len(recorded)
-        pairs = zip(names, claim.cells, recorded, strict=True)
-        return [drift(name, a, b) for name, a, b in pairs if not _same(a, b)], counted
-    # Columns were added or dropped: what is left must be found in the row, in its order.
-    left = [number for cell in recorded for number in _numbers(cell)]
-    drifts: list[Drift] = []
-    for shown in (number for cell in claim.cells for number in _numbers(cell)):
-        while left and not _rounded(shown, left[0]):
-            left.pop(0)
-        if not left:
-            everything = " · ".join(recorded)
-            return [*drifts, drift("", shown, everything)], counted
-        left.pop(0)
-    verdicts = [v for cell in claim.cells if (v := _verdict(cell))]
-    now = [v for cell in recorded if (v := _verdict(cell))]
-    if verdicts and verdicts != now:
-        drifts.append(drift("verdict", ", ".join(verdicts), ", ".join(now)))
-    return drifts, counted
+    text: str = ""
+    exact: tuple[float, ...] = ()
 
 
-def _same(shown: str, recorded: str) -> bool:
-    a, b = _numbers(shown), _numbers(recorded)
-    if _verdict(shown) != _verdict(recorded):
+Columns = dict[str, tuple[str, dict[str, _Cell]]]  # key → heading, and row → cell
+
+
+class _Now:
+    """The cells of every preset: by the column's key, then by the row's name."""
+
+    def __init__(self, root: Path, found: Findings) -> None:
+        self.root, self.found = root, found
+        self.facts = facts(found)
+        self.counts = {arm.completed for arm in found.arms}
+        self.arms = {arm.name for arm in found.arms}
+        self.scale = set(found.scale)
+        self.verdicts = {
+            arm.name: arm.contrast.verdict if arm.contrast else "" for arm in found.arms
+        }  # a reference score has none
+        self.columns = cache(self._columns)
+
+    def _columns(self, preset: str) -> Columns:
+        """Those of a preset or of the CSV files."""
+        if preset == CSV:
+            return self._csv_columns()
+        if preset not in PRESETS:
+            raise VerifyError(f"the table has the preset '{preset}'; this version knows {', '.join(PRESETS)}")
+        table = ablation_table(self.found, preset, early_losses(self.root, self.found, preset))
+        rows = [(row.arm or row.label, row.cells) for row in table.rows if row.cells]
+        return {
+            column.key: (column.head, {name: self._cell(column.key, name, cells[i]) for name, cells in rows})
+            for i, column in enumerate(table.columns)
+        }
+
+    def _cell(self, key: str, row: str, cell: Cell) -> _Cell:
+        if key == "effect" and (contrast := self.found.contrasts.get(row)):
+            e = contrast.effect
+            return _Cell(cell.text, tuple(x for x in (e.estimate, e.low, e.high) if x is not None))
+        return _Cell(cell.text, () if cell.value is None else (cell.value,))
+
+    def _csv_columns(self) -> Columns:
+        made: Columns = {}
+        for preset in PRESETS:  # the first has all columns, but what only other presets compute
+            text = format_table(self.found, "csv", preset, early_losses(self.root, self.found, preset))
+            rows = list(csv.DictReader(io.StringIO(text, newline="")))
+            for key in rows[0]:
+                made.setdefault(key, (key, {row["arm"]: _Cell(row[key]) for row in rows}))
+        return made
+
+    def named(self, heading: str, preset: str) -> list[str]:
+        """The keys of the columns that have this heading: of the table's preset, else of another."""
+        given = _plain(heading)
+        for name in (preset, *(p for p in PRESETS if p != preset and preset != CSV)):
+            columns = self.columns(name)
+            found = [key for key, (head, _) in columns.items() if given in (_plain(head), _plain(key))]
+            if found or not given:
+                return found
+        return []
+
+    def cell(self, key: str, row: str, preset: str) -> _Cell:
+        """What the row shows in that column now; empty where no table has it."""
+        for name in (preset, *(p for p in PRESETS if preset != CSV)):
+            if key in (columns := self.columns(name)):
+                return columns[key][1].get(row, _Cell())
+        return _Cell()
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Plain label → the arm or reference score that it can only be."""
+        made: dict[str, set[str]] = {}
+        for name in (*self.arms, *self.scale):
+            for label in (visible(name), unescape(escape(name))):
+                made.setdefault(_label(label), set()).add(name)
+        return {label: names.pop() for label, names in made.items() if len(names) == 1}
+
+    def who(self, line: Line) -> str | None:
+        """The arm or reference score of a row: by its comment, else by its label below its group."""
+        for given, known in ((line.arm, self.arms), (line.scale, self.scale)):
+            if given is not None:
+                by_name = {visible(name): name for name in known}
+                return given if given in known else by_name.get(visible(given))
+        both = (f"{line.group}={line.label}", line.label)
+        return next((self.labels[_label(text)] for text in both if _label(text) in self.labels), None)
+
+    def knows(self, table: Shown) -> bool:
+        """Whether a table near a comment is a part of the table that the comment names."""
+        heads = [head for row in table.heads for head in row if head]
+        preset = table.lines[0].about.preset if table.lines else "full"
+        return any(self.who(line) for line in table.lines) and any(self.named(h, preset) for h in heads)
+
+
+def _plain(heading: str) -> str:
+    """A heading's letters, digits and Δ, so that spaces, case and brackets do not count."""
+    return "".join(c for c in heading.casefold() if c.isalnum())
+
+
+def _label(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+# ── Comparing ──
+
+
+class _Check:
+    """Goes through tables and keeps what it finds."""
+
+    def __init__(self, now: _Now) -> None:
+        self.now = now
+        self.rows = self.numbers = 0
+        self.drifts: list[Drift] = []
+        self.unchecked: list[Unchecked] = []
+
+    def table(self, table: Shown) -> None:
+        """All of a table that is this study's; a table put together from several has rows of others, too."""
+        for about in dict.fromkeys(_Key(line.about) for line in table.lines):
+            mine = [line for line in table.lines if _Key(line.about) == about]
+            if about.about.study in (self.now.found.name, ""):
+                self.now.columns(about.about.preset or "full")  # raises for a preset of another version
+                self._comment(about.about)
+                self._lines(table, about.about, mine)
+        for caption in table.captions:
+            others = [about for about in caption.of if about.study not in (self.now.found.name, "")]
+            if len(others) < len(caption.of) and all(about.facts for about in others):
+                self._caption(caption.file, caption.line, caption.text, [about.facts for about in others])
+
+    def _comment(self, about: About) -> None:
+        """The facts as they were when the table was written."""
+        for name, then in about.facts.items():
+            if name in self.now.facts:
+                self.numbers += 1
+                recorded = self.now.facts[name]
+                if then != recorded:
+                    self._drift(about.file, about.line, "", FACTS[name], _said(then), _said(recorded))
+
+    def _caption(self, file: Path, line: int, text: str, others: Sequence[Mapping[str, object]]) -> None:
+        for fact in stated(text):
+            self.numbers += 1
+            if not agrees(fact, self.now.facts, self.now.counts) and not any(
+                agrees(fact, other, ()) for other in others
+            ):
+                recorded = _said(self.now.facts[fact.name])
+                self._drift(file, line, "", f"caption, {FACTS[fact.name]}", f"'{fact.words}'", recorded)
+
+    def _lines(self, table: Shown, about: About, lines: Sequence[Line]) -> None:
+        ignored = {_plain(name) for name in about.ignore}
+        lines = [line for line in lines if _plain(line.label) not in ignored or line.arm is not None]
+        known = [(line, name) for line in lines if (name := self.now.who(line)) is not None]
+        self._strangers([line for line in lines if self.now.who(line) is None])
+        self.rows += len(lines)
+        for width in dict.fromkeys(len(line.cells) for line, _ in known):
+            of_width = [(line, name) for line, name in known if len(line.cells) == width]
+            keys = self._keys(table, about, of_width, ignored)
+            for line, name in of_width if keys else ():
+                self._row(line, name, keys)
+
+    def _strangers(self, lines: Iterable[Line]) -> None:
+        """Rows of no arm: the comment names one that is gone, or nothing says whose they are."""
+        for line in lines:
+            counted = sum(len(_numbers(cell)) + bool(_verdict(cell)) for cell in line.cells if cell)
+            if line.arm is not None or line.scale is not None:
+                gone = "arm" if line.arm is not None else "reference score"
+                self.numbers += max(1, counted)
+                self._drift(
+                    line.file, line.line, line.arm or line.scale or "", "",
+                    f"a row of this {gone}", f"nothing: the study has no such {gone}",
+                )  # fmt: skip
+            elif counted:
+                self._skip(
+                    line.file, line.line,
+                    f"the row '{line.label}' is of no arm. Restore the comment that named it (in LaTeX "
+                    '% ablate row "ARM") or its label, or list it in "ignore": [] of the table\'s comment',
+                )  # fmt: skip
+
+    def _keys(
+        self, table: Shown, about: About, lines: Sequence[tuple[Line, str]], ignored: set[str]
+    ) -> list[str]:
+        """The column of each cell of these rows, all of one width; empty where that cannot be told."""
+        width, first = len(lines[0][0].cells), lines[0][0]
+        heads = [head for head in table.heads if len(head) == width]
+        if table.heads and not heads:
+            self._skip(
+                first.file, first.line,
+                f"the row '{first.label}' has {width} cells below a heading of {len(table.heads[0])}: "
+                "one was lost or added",
+            )  # fmt: skip
+            return []
+        preset = about.preset or "full"
+        listed = list(about.columns) or list(self.now.columns(preset))
+        found: list[str | None] = max(
+            (self._by_heading(head, listed, preset, ignored) for head in heads),
+            key=lambda keys: sum(key is not None for key in keys),
+            default=[None] * width,
+        )
+        for i, key in enumerate(found):
+            if key is None:
+                found[i] = self._by_cells(i, found, listed, preset, lines)
+        for i, key in enumerate(found):
+            if key is None:
+                head = next((head[i] for head in heads if head[i]), None)
+                self._skip(
+                    first.file, first.line - 1 if heads else first.line,
+                    f"column {i + 2}, '{head or ''}', is none of the table. Give it its exported heading, or "
+                    'list it in "ignore": [] of the table\'s comment, or all as they stand in "columns"',
+                )  # fmt: skip
+        return [key or "" for key in found]
+
+    def _by_heading(
+        self, head: Sequence[str | None], listed: Sequence[str], preset: str, ignored: set[str]
+    ) -> list[str | None]:
+        """The columns that their headings name; one heading of two columns says as much as their order."""
+        keys: list[str | None] = []
+        for i, text in enumerate(head):
+            named = self.now.named(text or "", preset)
+            again = [j for j, other in enumerate(head) if _plain(other or "") == _plain(text or "")]
+            if text and _plain(text) in ignored:
+                keys.append(OWN)
+            elif len(named) == len(again):
+                keys.append(named[again.index(i)])
+            elif len(head) == len(listed) and listed[i] in named:
+                keys.append(listed[i])
+            else:
+                keys.append(None)
+        return keys
+
+    def _by_cells(
+        self, i: int, keys: Sequence[str | None], listed: Sequence[str], preset: str,
+        lines: Sequence[tuple[Line, str]],
+    ) -> str | None:  # fmt: skip
+        """The column of a heading worded anew: the one in its place, or the one whose cells these are."""
+
+        def fitting(key: str) -> int:
+            return sum(
+                _same(
+                    line.cells[i] or "",
+                    self.now.cell(key, name, preset),
+                    key,
+                    self.now.verdicts.get(name, ""),
+                )
+                for line, name in lines
+            )
+
+        free = [key for key in listed if key not in keys]
+        fit = {key: fitting(key) for key in free}
+        place = listed[i] if len(keys) == len(listed) and listed[i] in free else None
+        best = [key for key in free if fit[key] == max(fit.values()) and 2 * fit[key] > len(lines)]
+        if place in best or not best:
+            return place
+        return best[0] if len(best) == 1 else None
+
+    def _row(self, line: Line, name: str, keys: Sequence[str]) -> None:
+        verdict = self.now.verdicts.get(name, "")
+        preset = line.about.preset or "full"
+        i = 0
+        while i < len(keys):
+            span = 1
+            while i + span < len(keys) and line.cells[i + span] is None:
+                span += 1
+            part, shown = [key for key in keys[i : i + span] if key], line.cells[i] or ""
+            i += span
+            if not part or part == [OWN] or part[0] in PROSE:
+                continue
+            cells = [self.now.cell(key, name, preset) for key in part]
+            recorded = cells[0] if len(cells) == 1 else _Cell(" ".join(cell.text for cell in cells))
+            self.numbers += len(_numbers(shown)) + bool(_verdict(shown))
+            if not _same(shown, recorded, part[0], verdict):
+                self._drift(
+                    line.file, line.line, name, part[0], shown or "nothing", recorded.text or "nothing"
+                )
+
+    def _drift(self, file: Path, line: int, arm: str, column: str, shown: str, recorded: str) -> None:
+        self.drifts.append(Drift(file, line, arm, column, shown, recorded))
+
+    def _skip(self, file: Path, line: int, what: str) -> None:
+        self.unchecked.append(Unchecked(file, line, what))
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A comment by where it stands."""
+
+    about: About
+
+    def __hash__(self) -> int:
+        return hash((self.about.file, self.about.line))
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "nothing"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _same(shown: str, recorded: _Cell, key: str, verdict: str) -> bool:
+    if key in EXACT:
+        return shown == recorded.text
+    said = _verdict(shown)
+    if said != verdict and (said or key == "verdict"):
         return False
-    return len(a) == len(b) and all(_rounded(x, y) for x, y in zip(a, b, strict=True))
+    a, b = _numbers(shown), _numbers(recorded.text)
+    # Decimals follow the standard errors: what the file has more of, only the unrounded number can bear out.
+    exact = recorded.exact if len(recorded.exact) == len(a) else (None,) * len(a)
+    return len(a) == len(b) and all(_rounded(*three) for three in zip(a, b, exact, strict=True))
 
 
-def _numbers(text: str) -> list[str]:
-    """The numbers in a text, thousands joined, minus signs plain."""
+_SIZES = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+_NUMBER = re.compile(r"(?<![\w.])([+-]?)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(?: ?([kMBT]))?(?!\w)")
+
+
+def _numbers(text: str) -> list[tuple[float, float]]:
+    """The numbers in a text, each with the size of its last digit."""
     text = text.replace(MINUS, "-").replace("\u202f", "").replace("\u2009", "")
-    return re.findall(r"(?<![\w.])[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?![\w])", text)
+    return [_number(*found.groups(default="")) for found in _NUMBER.finditer(text)]
 
 
-def _rounded(shown: str, recorded: str) -> bool:
-    """Whether the shown number is the recorded one, or that rounded to fewer digits."""
-    places = len(shown.split("e")[0].partition(".")[2])
-    coarse = 0.5 * 10.0**-places * (places < len(recorded.split("e")[0].partition(".")[2]))
-    return abs(float(shown) - float(recorded)) <= coarse + 1e-9 * max(1.0, abs(float(recorded)))
+def _number(sign: str, digits: str, exponent: str, size: str) -> tuple[float, float]:
+    scale = float(f"1{exponent}") * _SIZES[size]
+    return float(sign + digits) * scale, 10.0 ** -len(digits.partition(".")[2]) * scale
+
+
+def _rounded(shown: tuple[float, float], recorded: tuple[float, float], exact: float | None) -> bool:
+    """Whether the shown number is the recorded one, it rounded to fewer digits, or the exact one to more."""
+    value, digit = shown
+    truth, room = recorded[0], 0.0
+    if digit > 1.01 * recorded[1]:
+        room = digit / 2
+    elif exact is not None and recorded[1] > 1.01 * digit:
+        truth, room = exact, digit / 2
+    return abs(value - truth) <= room + 1e-9 * max(1.0, abs(truth))
 
 
 def _verdict(text: str) -> str:
     """The verdict a cell states, as a word or as its mark."""
-    words = [v for v in VERDICTS if re.search(rf"\b{v}\b", text)]
-    marks = [v for v, mark in MARKS.items() if text.rstrip().endswith(f" {mark}")]
+    words = [v for v in VERDICTS if re.search(rf"\b{v}\b", text.casefold())]
+    marks = [v for v, mark in MARKS.items() if re.search(rf"[\]\d\s\u202f]{re.escape(mark)}$", text.rstrip())]
     return next(iter([*words, *marks]), "")
-
-
-# ── Reading tables back ──
-
-
-def read(file: Path) -> Iterator[Claim]:
-    """Every row of every exported table in a file. Raises VerifyError for a kind that is not known."""
-    readers: dict[str, Callable[[Path, str], Iterable[Claim]]] = {
-        ".tex": _latex, ".md": _markdown, ".csv": _csv, ".html": _html, ".htm": _html,
-    }  # fmt: skip
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise VerifyError(f"{file} is none of {', '.join(readers)}: tables are read from these")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise VerifyError(f"{file} is not UTF-8 text: {error}") from error
-    yield from reader(file, text)
-
-
-def _about(text: str, file: Path, line: int) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise VerifyError(f"{file}:{line}: the comment that names the table is damaged: {error}") from error
-    return {"study": str(found.get("study", "")), "preset": str(found.get("preset", "full")),
-            "columns": tuple(found.get("columns", ()))}  # fmt: skip
-
-
-def _latex(file: Path, text: str) -> Iterator[Claim]:
-    about: dict[str, Any] = {"study": "", "preset": "full", "columns": ()}
-    pending = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith(f"{TABLE}{{"):
-            about = _about(line.removeprefix(TABLE), file, number)
-            continue
-        code, mark, name = line.partition(ROW)
-        if mark:
-            # A row may have been broken over lines: it begins after the last row, rule or heading.
-            row = re.split(
-                r"\\\\(?:\[[^]]*\])?|\\(?:mid|top|bottom|cmid)rule|\\addlinespace", pending + code.rstrip()
-            )
-            cells = next((part for part in reversed(row) if "&" in part), "")
-            yield Claim(file, number, arm=json.loads(name), cells=_tex_cells(cells), **about)
-            pending = ""
-            continue
-        pending = "" if "\\end{tabular}" in line else f"{pending}{_uncommented(line)} "
-        for given in re.findall(r"\\(?:input|include)\{([^}]+)\}", _uncommented(line)):
-            path = file.parent / given
-            path = path if path.suffix else path.with_suffix(".tex")
-            if path.is_file():
-                yield from _latex(path, path.read_text(encoding="utf-8"))
-
-
-def _uncommented(line: str) -> str:
-    return re.sub(r"(?<!\\)%.*", "", line)
-
-
-def _tex_cells(row: str) -> tuple[str, ...]:
-    return tuple(unescape(cell) for cell in re.split(r"(?<!\\)&", row)[1:])
-
-
-def _markdown(file: Path, text: str) -> Iterator[Claim]:
-    """Rows of pipe tables above the comment that names them; grouped rows carry their group's name."""
-    lines = text.splitlines()
-    start = 0
-    for number, line in enumerate(lines):
-        if not line.startswith("<!-- ablate {"):
-            continue
-        about = _about(line.removeprefix("<!-- ablate ").replace("- -", "--"), file, number + 1)
-        arms = _arms_behind(lines[number + 1 :])
-        group = ""
-        for at, shown in enumerate(lines[start:number], start + 1):
-            if not shown.startswith("|") or set(shown) <= set("|:- "):
-                continue
-            label, *cells = (_md_text(cell) for cell in re.split(r"(?<!\\)\|", shown)[1:-1])
-            if not any(cells):
-                group = label
-            elif group != FOR_SCALE and label != "Variant":
-                arm = next((name for name in (f"{group}={label}", label) if name in arms), label)
-                yield Claim(file, at, arm=arm, cells=tuple(cells), **about)
-        start = number + 1
-
-
-def _arms_behind(lines: Sequence[str]) -> set[str]:
-    """The arms that the comment below a table lists with their trials."""
-    arms = set()
-    for line in lines:
-        if line.startswith("-->"):
-            break
-        arms.add(line.rpartition(": ")[0].replace("- -", "--"))
-    return arms
-
-
-def _md_text(cell: str) -> str:
-    text = re.sub(r"</?u>|\*\*", "", cell.replace("\\*", "\0")).replace("*", "").replace("\0", "*")
-    return html.unescape(re.sub(r"\\(.)", r"\1", text)).strip()
-
-
-def _csv(file: Path, text: str) -> Iterator[Claim]:
-    reader = csv.DictReader(io.StringIO(text))
-    heads = list(reader.fieldnames or [])
-    if "arm" not in heads or "trials" not in heads:
-        raise VerifyError(
-            f"{file} has no columns 'arm' and 'trials': it is no table that `ablate table` wrote"
-        )
-    columns = tuple(head for head in heads if head not in NO_NUMBERS)
-    for row in reader:
-        cells = tuple(str(row.get(key) or "") for key in columns)
-        yield Claim(file, reader.line_num, "", "csv", columns, row["arm"], cells)
-
-
-class _Rows(HTMLParser):
-    """Collects the rows of tables that carry `data-ablate`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.about: str | None = None
-        self.rows: list[tuple[int, str, str, list[str]]] = []  # line, about, arm, cells
-        self.cells: list[str] | None = None  # of the row that is read
-        self.into: list[str] | None = None
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag == "table":
-            self.about = given.get("data-ablate")
-        elif tag == "tr":
-            self.cells = None
-            if self.about and given.get("data-arm"):
-                self.cells = []
-                self.rows.append((self.getpos()[0], self.about, str(given["data-arm"]), self.cells))
-        elif tag == "td" and self.cells is not None:
-            self.cells.append("")
-            self.into = self.cells
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "tr"):
-            self.into = None
-        if tag == "table":
-            self.about = None
-
-    def handle_data(self, data: str) -> None:
-        if self.into:
-            self.into[-1] += data
-
-
-def _html(file: Path, text: str) -> Iterator[Claim]:
-    reader = _Rows()
-    reader.feed(text)
-    for line, about, arm, cells in reader.rows:
-        yield Claim(file, line, arm=arm, cells=tuple(cells), **_about(about, file, line))
