@@ -166,6 +166,21 @@ def test_what_is_no_study_is_refused_plainly(load, text):
     assert len(problems(load, text)) >= 1
 
 
+def test_the_source_is_the_path_that_finds_the_file_again(tmp_path, monkeypatch):
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    (folder / "good.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert Study.load(Path("studies/good.yaml")).source == "studies/good.yaml"
+    assert Study.load(folder / "good.yaml").source == "studies/good.yaml"
+    (tmp_path / ".git").mkdir()
+    elsewhere = tmp_path / "other"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert Study.load(folder / "good.yaml").source == "studies/good.yaml"  # of its repository
+    assert freeze(Study.load(folder / "good.yaml"), created="now").source == "studies/good.yaml"
+
+
 def test_a_folder_is_no_study_file(tmp_path):
     with pytest.raises(StudyError, match="is a folder; name the study's file"):
         Study.load(tmp_path)
