@@ -28,19 +28,33 @@ class Effect:
     """
 
     metric: str
+    """`family/name`"""
     n: int
+    """blocks that both have; of unpaired arms the trials of the smaller"""
     estimate: float | None = None
+    """mean of arm − reference, in the metric's unit"""
     low: float | None = None
+    """lower end of the t interval, in the metric's unit"""
     high: float | None = None
+    """upper end of the t interval, in the metric's unit"""
     level: float = 0.95
+    """coverage of the interval: 0.95 at alpha 0.05"""
     p: float | None = None
+    """of the t test, two-sided, not corrected"""
     sign_flip_p: float | None = None
-    sd: float | None = None  # of the differences
+    """exact, two-sided, not corrected; null: unpaired, one block, or more than 22"""
+    sd: float | None = None
+    """of the differences, in the metric's unit; of unpaired arms the standard error times √n"""
     se: float | None = None
-    df: float | None = None  # of the t distribution that interval and tests are read from
-    correlation: float | None = None  # of the pairs: what pairing bought
-    differences: Mapping[int, float] = field(default_factory=dict)  # block → difference
+    """of the estimate, in the metric's unit"""
+    df: float | None = None
+    """of the t distribution that interval and tests are read from"""
+    correlation: float | None = None
+    """of the pairs, in [−1, 1]: what pairing bought"""
+    differences: Mapping[int, float] = field(default_factory=dict)
+    """block → difference, in the metric's unit"""
     note: str = ""
+    """why a number is missing"""
 
     @property
     def testable(self) -> bool:
@@ -57,10 +71,15 @@ class Equivalence:
     """Two one-sided t tests against ±margin; equivalent when the 1 − 2α interval lies inside it."""
 
     margin: float
+    """in the outcome's unit"""
     p: float
+    """the larger of the two one-sided, not corrected"""
     low: float
+    """lower end of the interval, in the outcome's unit"""
     high: float
+    """upper end of the interval, in the outcome's unit"""
     level: float
+    """coverage of the interval: 1 − 2α"""
 
 
 def effect(

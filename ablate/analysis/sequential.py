@@ -52,16 +52,27 @@ class Progress:
     """Where one contrast stands after the blocks so far."""
 
     n: int
-    settled: Settled | None  # None: open
-    p: float | None  # sequential: may be read at every look
-    adjusted_p: float | None  # and corrected over the family
+    """blocks so far"""
+    settled: Settled | None
+    """null: open"""
+    p: float | None
+    """sequential: may be read at every look"""
+    adjusted_p: float | None
+    """sequential, and corrected over the family"""
     equivalence_p: float | None
+    """sequential, of the two one-sided tests"""
     adjusted_equivalence_p: float | None
+    """sequential, of the two one-sided tests, corrected over the family"""
     estimate: float | None = None
-    low: float | None = None  # repeated interval: covers at every look together (Jennison & Turnbull 1989)
+    """mean difference so far, in the outcome's unit"""
+    low: float | None = None
+    """lower end of the repeated interval, which covers at every look together (Jennison & Turnbull 1989)"""
     high: float | None = None
-    nominal: float | None = None  # the level this look may test at, before the family
-    stuck: bool = False  # no spread: more blocks will not settle it
+    """upper end of the repeated interval, in the outcome's unit"""
+    nominal: float | None = None
+    """the level this look may test at, before the family"""
+    stuck: bool = False
+    """no spread: more blocks will not settle it"""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,26 @@ def test_the_kept_schema_is_current():
     )
 
 
+def test_every_field_says_what_it_means():
+    described = schema()
+    parts = {"Findings": described, **described["$defs"]}
+    silent = [
+        f"{name}.{field}"
+        for name, part in parts.items()
+        for field, value in part.get("properties", {}).items()
+        if not value.get("description")
+    ]
+    assert not silent, f"a docstring below each of {silent}, with its unit"
+    assert all(part.get("description") for part in parts.values())
+
+
+def test_a_number_in_seconds_or_of_a_metric_names_its_unit():
+    parts = schema()["$defs"]
+    assert "in seconds" in parts["TrialSummary"]["properties"]["occupied"]["description"]
+    for end in ("estimate", "low", "high", "sd", "se"):
+        assert "in the metric's unit" in parts["Effect"]["properties"][end]["description"]
+
+
 @pytest.mark.parametrize("blocks", [1, 5])
 def test_what_a_report_writes_follows_the_schema(tmp_path, blocks):
     frozen = synthetic.study(blocks=blocks)
