@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from ablate.knobs import replace
 from ablate.recipe import Recipe, preset
 from ablate.records import TrialPaths
 from ablate.tracking import Composite, LiveFile, RunInfo, make_tracker
-from ablate.training import train
+from ablate.training import Trained, train
 from ablate.training.datamodule import PretrainingData
 
 SMALL = {
@@ -167,19 +168,22 @@ def _trial(recipe: Recipe, data: Prepared, steps: int, root: Path) -> float:
     """
 
     def whole(amount: int) -> float:
-        paths = TrialPaths(root / str(amount))
-        paths.root.mkdir(parents=True)
-        run = RunInfo.of_trial(
-            study="bench", trial=str(amount), arm="baseline", block=0, directory=paths.root, config={}
-        )
-        tracker = Composite(LiveFile(paths.live), make_tracker(TRACK, run))
-        try:
-            return _cpu(
-                lambda: train(
-                    recipe, seed=0, budget=Budget("steps", amount), data=data, paths=paths, tracker=tracker
-                )
-            )
-        finally:
-            tracker.finish("complete")
+        return trained(recipe, data, Budget("steps", amount), root / str(amount))[1]
 
     return (whole(steps + 1) - whole(1)) / steps
+
+
+def trained(recipe: Recipe, data: Prepared, budget: Budget, root: Path, **how: Any) -> tuple[Trained, float]:
+    """A trial with its trackers in a folder of its own, and the CPU seconds of its training."""
+    paths = TrialPaths(root)
+    paths.root.mkdir(parents=True)
+    run = RunInfo.of_trial(
+        study="bench", trial=root.name, arm="baseline", block=0, directory=paths.root, config={}
+    )
+    tracker = Composite(LiveFile(paths.live), make_tracker(TRACK, run))
+    begun = time.process_time()
+    try:
+        found = train(recipe, seed=0, budget=budget, data=data, paths=paths, tracker=tracker, **how)
+        return found, time.process_time() - begun
+    finally:
+        tracker.finish("complete")

@@ -17,21 +17,18 @@ from typing import Any
 import torch
 
 from ablate.bench import measure
+from ablate.bench.plumbing import trained
 from ablate.bench.run import circumstances, name_of, place
+from ablate.bench.subjects import synchronizer
 from ablate.bench.training import CONVENTION, dtype_of, require_possible
 from ablate.budget import Budget
 from ablate.data import Prepared, prepare
 from ablate.knobs import replace
 from ablate.recipe import Recipe
-from ablate.records import TrialPaths
-from ablate.tracking import Composite, LiveFile, RunInfo, make_tracker
-from ablate.training import train
 from ablate.training.datamodule import PretrainingData
 from ablate.training.initial import build, vocabulary_of
 from ablate.training.objective import flops_per_token
 from ablate.training.step import Forward, Step
-
-TRACK = {"wandb": {"mode": "offline", "project": "ablate-bench"}}
 
 
 @dataclass(frozen=True)
@@ -154,31 +151,15 @@ def _trial(
 ) -> float:
     """Seconds of a micro-batch: charged ones on a GPU, and on a CPU what so many take beyond a single one."""
 
-    def whole(amount: int) -> tuple[float, float]:
-        paths = TrialPaths(root / str(amount))
-        paths.root.mkdir(parents=True)
-        run = RunInfo.of_trial(
-            study="bench", trial=str(amount), arm="baseline", block=0, directory=paths.root, config={}
-        )
-        tracker = Composite(LiveFile(paths.live), make_tracker(TRACK, run))
-        budget = Budget("tokens", amount * recipe.train.batch // accumulated * recipe.data.length)
-        begun = time.process_time()
-        try:
-            trained = train(
-                recipe,
-                seed=0,
-                budget=budget,
-                data=data,
-                paths=paths,
-                tracker=tracker,
-                device=device.type,
-                threads=threads,
-            )
-        finally:
-            tracker.finish("complete")
-        return trained.spent.seconds, time.process_time() - begun
+    tokens = (recipe.train.micro_batch or recipe.train.batch) * recipe.data.length
 
-    accumulated = recipe.train.batch // (recipe.train.micro_batch or recipe.train.batch)
+    def whole(amount: int) -> tuple[float, float]:
+        found, cpu = trained(
+            recipe, data, Budget("tokens", amount * tokens), root / str(amount), device=device.type,
+            threads=threads,
+        )  # fmt: skip
+        return found.spent.seconds, cpu
+
     if device.type == "cuda":
         return whole(micro_batches)[0] / micro_batches
     return (whole(micro_batches + 1)[1] - whole(1)[1]) / micro_batches
@@ -208,15 +189,11 @@ def _by_hand(recipe: Recipe, data: Prepared, micro_batches: int, device: torch.d
             if step.done == planned:
                 step.update()
 
+    wait = synchronizer(device)
     loop(planned)  # the optimizer's memory
-    _wait(device)
+    wait()
     waited, begun = 0.0, now()
     loop(micro_batches)
-    _wait(device)
+    wait()
     seconds = now() - begun
     return seconds / micro_batches, waited / seconds
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
