@@ -298,7 +298,7 @@ def _baseline(value: Any, folder: Path, tell: Callable[[tuple[Any, ...], str], N
     if not isinstance(value, str):
         tell(loc, f"the name of a preset ({', '.join(PRESETS)}) or the path of a recipe file; got {value!r}")
         return None
-    recipe = _named(value, folder, loc, tell)
+    recipe = named_recipe(value, folder, loc, tell)
     if recipe is None:
         return None
     if not isinstance(changes, dict):
@@ -310,9 +310,10 @@ def _baseline(value: Any, folder: Path, tell: Callable[[tuple[Any, ...], str], N
     return recipe
 
 
-def _named(
+def named_recipe(
     value: str, folder: Path, loc: tuple[Any, ...], tell: Callable[[tuple[Any, ...], str], None]
 ) -> Recipe | None:
+    """A preset, or a recipe file in a folder; after telling what is wrong the preset that was meant, or None."""
     if value in PRESETS:
         return preset(value)
     file = folder / value
@@ -322,9 +323,9 @@ def _named(
         tell(loc, f"there is no preset '{value}'{hint} The presets are {', '.join(PRESETS)}")
         return preset(near[0]) if near else None  # the arms are checked against the one that was meant
     try:
-        return Recipe.model_validate(yaml.safe_load(file.read_text()))
-    except OSError as error:
-        tell(loc, f"the recipe file cannot be read: {error}")
+        return Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        tell(loc, f"the recipe file {file} cannot be read: {error}")
     except yaml.YAMLError as error:
         tell(loc, f"{file} is not valid YAML: {error}")
     except ValidationError as error:

@@ -228,3 +228,11 @@ def test_the_ladder_ends_at_the_crammed_recipe():
     found = arms(Study.load(Path(__file__).parent.parent / "studies" / "ladder.yaml"))
     last = [arm for arm in found if not arm.name.startswith("back")][-1]
     assert last.recipe == preset("crammed-bert")
+
+
+def test_a_recipe_file_that_is_no_text_is_told_like_one_that_is_not_there(load, tmp_path):
+    (tmp_path / "latin.yaml").write_bytes("# Übung\nmodel: {layers: 2}\n".encode("latin-1"))
+    for file, why in (("latin.yaml", "codec can't decode"), ("gone.yaml", "No such file")):
+        ((_, key, message),) = problems(load, GOOD.replace("{preset: crammed-small,", f"{{path: {file},"))
+        assert key == "baseline.path"
+        assert message.startswith("the recipe file") and file in message and why in message

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ValidationError
 
 from ablate.budget import Budget
 from ablate.records import FrozenArm, FrozenStudy, StudyPaths, write_json
@@ -24,24 +23,13 @@ if TYPE_CHECKING:
 
 def find_recipe(what: str) -> Recipe:
     """A preset by name, or a recipe file. Raises RefusedError with the nearest name."""
-    import difflib
+    from ablate.study import named_recipe
 
-    from ablate.recipe import PRESETS, Recipe, preset
-    from ablate.study import explain
-
-    if what in PRESETS:
-        return preset(what)
-    if not what.endswith((".yaml", ".yml")):
-        near = difflib.get_close_matches(what, PRESETS, n=1, cutoff=0.4)
-        hint = f"; did you mean '{near[0]}'?" if near else "."
-        raise RefusedError(f"there is no preset '{what}'{hint} The presets are {', '.join(PRESETS)}")
-    try:
-        return Recipe.model_validate(yaml.safe_load(Path(what).read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RefusedError(f"{what}: {error}") from None
-    except ValidationError as error:
-        told = [f"{what}: {'.'.join(map(str, loc))}: {message}" for loc, message in explain(error, Recipe)]
-        raise RefusedError("\n".join(told)) from None
+    told: list[str] = []
+    recipe = named_recipe(what, Path(), (), lambda loc, message: told.append(message))
+    if told or recipe is None:
+        raise RefusedError("\n".join(told))
+    return recipe
 
 
 def prepare_data(what: str, runs: Path) -> list[dict[str, Any]]:
