@@ -313,7 +313,7 @@ def _baseline(value: Any, folder: Path, tell: Callable[[tuple[Any, ...], str], N
 def named_recipe(
     value: str, folder: Path, loc: tuple[Any, ...], tell: Callable[[tuple[Any, ...], str], None]
 ) -> Recipe | None:
-    """A preset, or a recipe file in a folder; after telling what is wrong the preset that was meant, or None."""
+    """A preset, or a recipe file in a folder; after telling what is wrong, the preset meant or None."""
     if value in PRESETS:
         return preset(value)
     file = folder / value

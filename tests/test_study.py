@@ -235,4 +235,6 @@ def test_a_recipe_file_that_is_no_text_is_told_like_one_that_is_not_there(load, 
     for file, why in (("latin.yaml", "codec can't decode"), ("gone.yaml", "No such file")):
         ((_, key, message),) = problems(load, GOOD.replace("{preset: crammed-small,", f"{{path: {file},"))
         assert key == "baseline.path"
-        assert message.startswith("the recipe file") and file in message and why in message
+        assert message.startswith("the recipe file")
+        assert file in message
+        assert why in message
