@@ -19,33 +19,40 @@ FACTS = {
     "budget": "budget", "hardware": "hardware",
 }  # fmt: skip
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
-_N = rf"(\d+(?:[.,]\d+)*|\.\d+|{'|'.join(_WORDS)})"
+_N = rf"(\d++(?:[.,]\d++)*+|\.\d++|{'|'.join(_WORDS)})"
+_ITEMS = r"(?:sentence|example|item|instance|document|question|token|word|sample|layer|head|parameter)s?\b"
 _PHRASES = {
     "n": (
-        rf"(?<!\w)n\s*[=≤]\s*{_N}",
+        # with n = 500 sentences a caption may well speak of a test set
+        rf"(?<!\w)n\s*[=≤]\s*{_N}(?! (?:test |held-out )?{_ITEMS})",
         rf"\bover (?:the |all |our )?{_N} (?:blocks|paired blocks)\b",
     ),
     "family": (
         rf"\bfamily (?:of|size)(?: size| of| =)? ?{_N}",
         rf"\bover (?:the |all |our )?{_N} (?:comparisons|contrasts|hypotheses)\b",
     ),
-    "level": (rf"{_N} ?% (?:t\b|Welch|CIs?\b|confidence|interval)",),
+    "level": (rf"{_N} ?% ?(?:t\b|Welch|CIs?\b|confidence|credible|interval)",),
     "margin": (rf"\bmargin(?: of| is| was|:| =)? ?±? ?{_N}", rf"± ?{_N} (?:\w+ )?margin\b", r"\b(no) margin"),
     "budget": (r"\bbudget(?: per trial| of|:| is| was)* (\d[\d.,]*(?:e[+-]?\d+)? ?[A-Za-z]+)",),
     "hardware": (r"\bhardware: ([^.]+(?:\.\d[^.]*)*)",),
 }  # fmt: skip
-# Parts of a processor's name that tell it from another: A100, H100, 8480, but not 80GB.
-_MODEL = re.compile(r"\b(?!\d+ ?[GMT]i?B\b)(?=\w*\d\w*\d)\w{3,}\b")
+# Parts of a machine's name that tell it from another: A100, H100, 8480, 1 of 2 cores, but not 80GB.
+_MODEL = re.compile(r"\d+ (?:of \d+ )?cores|\b(?!\d+ ?[GMT]i?B\b)(?=\w*\d\w*\d)\w{3,}\b")
+_ONE_SIDED = re.compile(r"equivalen|TOST|one-sided", re.IGNORECASE)
 _TIMES = {"sec": "s", "second": "s", "minute": "m", "hour": "h", "day": "d"}
 
 
 @dataclass(frozen=True)
 class Stated:
-    """A fact as a text words it; `value` is comparable with that of `facts`."""
+    """A fact as a text words it; `value` is comparable with that of `facts`.
+
+    `one_sided`: in a sentence about equivalence, where tests at 5 % are an interval of 90 %.
+    """
 
     name: str
     words: str
     value: Any
+    one_sided: bool = False
 
 
 def facts(found: Findings) -> dict[str, Any]:
@@ -65,7 +72,13 @@ def stated(text: str) -> Iterator[Stated]:
             for match in re.finditer(pattern, text, re.IGNORECASE):
                 value = _value(name, match[1])
                 if value is not None:
-                    yield Stated(name, match[0].strip(), value)
+                    yield Stated(name, match[0].strip(), value, _one_sided(text, match))
+
+
+def _one_sided(text: str, at: re.Match[str]) -> bool:
+    """Whether the sentence around a match is about equivalence."""
+    before, after = text[: at.start()], text[at.end() :]
+    return bool(_ONE_SIDED.search(re.split(r"[.;] ", before)[-1] + re.split(r"[.;] ", after)[0]))
 
 
 def _value(name: str, text: str) -> Any:
@@ -98,8 +111,9 @@ def agrees(said: Stated, now: Mapping[str, Any], counts: Collection[int]) -> boo
     recorded = now.get(said.name)
     if said.name == "n":
         return bool(said.value == recorded or said.value in counts)
-    if said.name == "level":  # the interval of two one-sided tests at 5 % covers 90 %
-        return recorded is None or said.value in {recorded, round(2 * recorded - 100, 6)}
+    if said.name == "level":
+        tested = said.one_sided and recorded is not None and round(2 * recorded - 100, 6)
+        return recorded is None or said.value in (recorded, tested)
     if said.name == "margin":
         return bool(said.value == ("none" if recorded is None else recorded))
     if said.name == "budget":

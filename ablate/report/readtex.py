@@ -35,10 +35,12 @@ _TOKEN = re.compile(
 )
 _TABULAR = {
     "tabular": 1, "tabular*": 2, "tabularx": 2, "tabulary": 2, "longtable": 1, "xltabular": 2, "tblr": 1,
-    "longtblr": 1, "supertabular": 1,
+    "longtblr": 1, "supertabular": 1, "NiceTabular": 1, "NiceTabular*": 2, "NiceTabularX": 2, "array": 1,
 }  # environments, and how many arguments they have  # fmt: skip
 _FLOAT = re.compile(r"(?:sideways|wrap|long|xl|sub|SC|margin)?(?:table|tab|tabular|tblr|figure)\*?|float")
 _CAPTION = re.compile(r"\\caption(?:of\s*\{[^}]*\})?\*?\s*(?:\[[^\]]*\]\s*)?(?=\{)")
+_TEN = re.compile(r"\s*\\(?:times|cdot)\s*10\s*\^\s*(?:\{\s*([+-]?\d+)\s*\}|(\d))")
+_SCRIPT = re.compile(r"[\^_]\{((?:[^{}]|\{[^{}]*\})*)\}|\^(?:\\[A-Za-z]+|\w)")
 # command → arguments in braces, and which of them is shown (none: -1)
 _ARGUMENTS = {
     "multicolumn": (3, 2), "multirow": (3, 2), "textcolor": (2, 1), "colorbox": (2, 1), "makecell": (1, 0),
@@ -208,6 +210,8 @@ class _Scan:
         self.cells: list[str] = []
         self.start = 0  # of the cell that is read
         self.pending = ""  # the comment of a row, before the row's end
+        self.ruled = True  # a rule or the tabular's begin stands between the last row and here
+        self.above = False  # the comments stand on lines of their own above their rows
         for token in _TOKEN.finditer(text):
             self._token(token)
         self._open(len(text), inside=False)
@@ -238,6 +242,7 @@ class _Scan:
                 self._row(token.start(), token.start())
             if self.block.rows and self.block.ruled is None:
                 self.block.ruled = len(self.block.rows)
+            self.ruled = True
 
     def _open(self, at: int, *, inside: bool) -> None:
         """Begin what comes after or within a tabular; ends what was before."""
@@ -249,13 +254,16 @@ class _Scan:
         self.block = _Block(at, at, inside, named=inside and self.named)
         self.blocks.append(self.block)
         self.depth, self.cells, self.start, self.pending = 0, [], at, ""
+        self.ruled, self.above = True, False
 
     def _row(self, at: int, after: int) -> None:
         cells = [*self.cells, self.text[self.start : at]]
-        self.block.rows.append(_Row(at, cells, self.about))
-        if self.pending:
-            self._name(self.block.rows[-1], self.pending)
-        self.cells, self.start, self.pending = [], after, ""
+        if len(cells) > 1 or plain(cells[0]):  # else a space, or the caption of a `longtable`
+            self.block.rows.append(_Row(at, cells, self.about))
+            if self.pending:
+                self._name(self.block.rows[-1], self.pending)
+            self.pending, self.ruled = "", False
+        self.cells, self.start = [], after
 
     def _mark(self, index: int, at: int) -> None:
         comment = self.document.marks[index]
@@ -264,7 +272,10 @@ class _Scan:
             self.about = About.parse(content, *self.document.place(at))
             self.named = True
             self.block.named = self.block.named or self.block.inside
-        elif self.cells or not self.block.rows or plain(self.text[self.start : at]):
+            return
+        alone = not self.text[self.text.rfind("\n", 0, at) + 1 : at].strip()
+        self.above = self.above or (alone and self.ruled)
+        if self.cells or not self.block.rows or (alone and self.above) or plain(self.text[self.start : at]):
             self.pending = comment
         elif not self.block.rows[-1].kind:
             self._name(self.block.rows[-1], comment)
@@ -319,7 +330,9 @@ def plain(cell: str) -> str:
     """A cell as plain text: of commands with arguments only what is shown."""
     text = re.sub(r"\0\d+\0", "", cell)
     text = re.sub(r"\\\\(?:\[[^\]]*\])?", " ", text)
-    text = re.sub(r"[\^_]\{[^{}]*\}|\^(?:\\[A-Za-z]+|\w)", "", text.replace(r"\_", "\1")).replace("\1", r"\_")
+    text = _TEN.sub(r"e\1\2", text)
+    text = _SCRIPT.sub(_script, text.replace(r"\_", "\1")).replace("\1", r"\_")
+    text = re.sub(r"(\\[A-Za-z]+)\s*\[[^\]]*\](?=\s*\{)", r"\1", text)
     at = 0
     while found := re.compile(r"\\([A-Za-z]+)\*?").search(text, at):
         if found[1] not in _ARGUMENTS:
@@ -338,7 +351,15 @@ def plain(cell: str) -> str:
             end = bracket.end()
         at = found.start()
         text = f"{text[:at]}{kept} {text[end:]}" if kept else f"{text[:at]} {text[end:]}"
-    return re.sub(r"[ \t\n]+", " ", unescape(text)).strip()
+    return re.sub(r"[ \t\n]+", " ", unescape(re.sub(r"\}(?=\s*\{)", "} ", text))).strip()
+
+
+def _script(found: re.Match[str]) -> str:
+    """An index or exponent: marks of footnotes go; an interval, a deviation and a name's index stay."""
+    said = found[1] or ""
+    if re.search(r"\d?\.\d|\[", said):
+        return f" {said} "
+    return said if found[0][0] == "_" and re.search("[A-Za-z]{2}", said) else ""
 
 
 def _captions(document: _Document, text: str, blocks: Sequence[_Block]) -> Iterator[tuple[Caption, set[int]]]:

@@ -12,7 +12,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +42,7 @@ VERDICTS = ("helps", "hurts", "equivalent", "inconclusive")
 EXACT = ("group", "reference", "failures", "outcome", "trials")  # columns of a CSV that hold words
 PROSE = ("reason",)  # and one whose wording is no claim of its own
 OWN = "own"  # instead of a column's key: a column that the authors declared as theirs
+INTERVAL = "interval"  # the interval in a column of its own, which no preset has
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,13 @@ class _Now:
             raise VerifyError(f"the table has the preset '{preset}'; this version knows {', '.join(PRESETS)}")
         table = ablation_table(self.found, preset, early_losses(self.root, self.found, preset))
         rows = [(row.arm or row.label, row.cells) for row in table.rows if row.cells]
-        return {
+        made = {
             column.key: (column.head, {name: self._cell(column.key, name, cells[i]) for name, cells in rows})
             for i, column in enumerate(table.columns)
         }
+        effects = made["effect"][1].items()
+        intervals = {name: _Cell(" ".join(re.findall(r"\[.*\]", c.text)), c.exact[1:]) for name, c in effects}
+        return {**made, INTERVAL: (INTERVAL, intervals)}
 
     def _cell(self, key: str, row: str, cell: Cell) -> _Cell:
         if key == "effect" and (contrast := self.found.contrasts.get(row)):
@@ -199,9 +203,14 @@ class _Now:
     def named(self, heading: str, preset: str) -> list[str]:
         """The keys of the columns that have this heading: of the table's preset, else of another."""
         given = _plain(heading)
+        if preset != CSV and re.fullmatch(r"\d*(?:t|confidence)?(?:ci|interval)s?", given):
+            return [INTERVAL]
         for name in (preset, *(p for p in PRESETS if p != preset and preset != CSV)):
             columns = self.columns(name)
-            found = [key for key, (head, _) in columns.items() if given in (_plain(head), _plain(key))]
+            found = [
+                key for key, (head, _) in columns.items()
+                if given in (_plain(head), _plain(re.split(r" [\[(]", head)[0]), _plain(key))
+            ]  # fmt: skip
             if found or not given:
                 return found
         return []
@@ -281,14 +290,16 @@ class _Check:
                 if then != recorded:
                     self._drift(about.file, about.line, "", FACTS[name], _said(then), _said(recorded))
 
-    def _caption(self, file: Path, line: int, text: str, others: Sequence[Mapping[str, object]]) -> None:
+    def _caption(
+        self, file: Path, line: int, text: str, others: Sequence[Mapping[str, object]], of: str = "caption"
+    ) -> None:
         for fact in stated(text):
             self.numbers += 1
             if not agrees(fact, self.now.facts, self.now.counts) and not any(
                 agrees(fact, other, ()) for other in others
             ):
                 recorded = _said(self.now.facts[fact.name])
-                self._drift(file, line, "", f"caption, {FACTS[fact.name]}", f"'{fact.words}'", recorded)
+                self._drift(file, line, "", f"{of}, {FACTS[fact.name]}", f"'{fact.words}'", recorded)
 
     def _lines(self, table: Shown, about: About, lines: Sequence[Line]) -> None:
         ignored = {_plain(name) for name in about.ignore}
@@ -298,6 +309,8 @@ class _Check:
         self.rows += len(lines)
         for width in dict.fromkeys(len(line.cells) for line, _ in known):
             of_width = [(line, name) for line, name in known if len(line.cells) == width]
+            heads = [head for head in table.heads if len(head) == width]
+            of_width = [(_sized(line, heads), name) for line, name in of_width]
             keys = self._keys(table, about, of_width, ignored)
             for line, name in of_width if keys else ():
                 self._row(line, name, keys)
@@ -334,7 +347,7 @@ class _Check:
             )  # fmt: skip
             return []
         preset = about.preset or "full"
-        listed = list(about.columns) or list(self.now.columns(preset))
+        listed = list(about.columns) or [key for key in self.now.columns(preset) if key != INTERVAL]
         found: list[str | None] = max(
             (self._by_heading(head, listed, preset, ignored) for head in heads),
             key=lambda keys: sum(key is not None for key in keys),
@@ -344,6 +357,8 @@ class _Check:
             if key is None:
                 found[i] = self._by_cells(i, found, listed, preset, lines)
         for i, key in enumerate(found):
+            for text in dict.fromkeys(head[i] for head in heads if head[i] and key != OWN):
+                self._caption(first.file, first.line, text or "", (), "heading")
             if key is None:
                 head = next((head[i] for head in heads if head[i]), None)
                 self._skip(
@@ -406,7 +421,7 @@ class _Check:
                 span += 1
             part, shown = [key for key in keys[i : i + span] if key], line.cells[i] or ""
             i += span
-            if not part or part == [OWN] or part[0] in PROSE:
+            if not part or part == [OWN]:
                 continue
             cells = [self.now.cell(key, name, preset) for key in part]
             recorded = cells[0] if len(cells) == 1 else _Cell(" ".join(cell.text for cell in cells))
@@ -440,19 +455,52 @@ def _said(value: object) -> str:
 
 
 def _same(shown: str, recorded: _Cell, key: str, verdict: str) -> bool:
+    """Whether a cell says what the records say: all of it, or its first number alone."""
     if key in EXACT:
         return shown == recorded.text
+    if key in PROSE:
+        return [value for value, _ in _numbers(shown)] == [value for value, _ in _numbers(recorded.text)]
     said = _verdict(shown)
     if said != verdict and (said or key == "verdict"):
         return False
-    a, b = _numbers(shown), _numbers(recorded.text)
+    if key == "p" and (bound := _BOUND.search(shown)) and shown != recorded.text:
+        return _bounded(bound[1], float(bound[2]), recorded)
+    now = _numbers(recorded.text)
+    if key == "p" and _BOUND.search(recorded.text) and recorded.exact and shown != recorded.text:
+        now = [(recorded.exact[0], 0.0)]
+    # Thousands may be set apart, by what also stands between two numbers.
+    readings = (shown, re.sub(r"(?<=\d)[, '](?=\d{3}(?!\d))", "", shown))
+    return any(_agree(_numbers(text), now, recorded) for text in readings)
+
+
+def _agree(shown: Sequence[tuple[float, float]], now: Sequence[tuple[float, float]], recorded: _Cell) -> bool:
+    if recorded.text == "reference":  # its difference from itself is none
+        return all(value == 0 for value, _ in shown)
     # Decimals follow the standard errors: what the file has more of, only the unrounded number can bear out.
-    exact = recorded.exact if len(recorded.exact) == len(a) else (None,) * len(a)
-    return len(a) == len(b) and all(_rounded(*three) for three in zip(a, b, exact, strict=True))
+    exact = (*recorded.exact, *[None] * len(now))
+    whole = len(shown) == len(now) or (len(shown) == 1 and len(now) > 0)
+    return whole and all(_rounded(*three) for three in zip(shown, now, exact, strict=False))
 
 
-_SIZES = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-_NUMBER = re.compile(r"(?<![\w.])([+-]?)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(?: ?([kMBT]))?(?!\w)")
+_SIZES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+_NUMBER = re.compile(r"(?<![\w.])([+-]?)(\d++(?:\.\d*+)?+|\.\d++)(e[+-]?\d++)?+(?: ?([kKMBT])(?!\w))?+(?!\w)")
+_BOUND = re.compile(r"([<≤>≥])\s*(\d*\.\d+)")
+_CUSTOMARY = (0.05, 0.01, 0.001, 0.0001, 0.9, 0.95, 0.99, 0.999)
+_UNIT = re.compile(r"[(\[,] ?([kKMBT])\b|\b(thousand|million|billion)s?\b")
+_UNITS = {"thousand": "k", "million": "M", "billion": "B"}
+
+
+def _sized(line: Line, heads: Sequence[Sequence[str | None]]) -> Line:
+    """The row with the size that its heading gives (`Tokens (M)`) behind the first number of each cell."""
+    cells = list(line.cells)
+    for head in heads:
+        for i, text in enumerate(head):
+            unit, cell = _UNIT.search(text or ""), cells[i]
+            number = _NUMBER.search(cell) if unit and cell else None
+            if unit and cell and number and not number[4]:
+                size = unit[1] or _UNITS[unit[2]]
+                cells[i] = f"{cell[: number.end()]} {size}{cell[number.end() :]}"
+    return replace(line, cells=tuple(cells))
 
 
 def _numbers(text: str) -> list[tuple[float, float]]:
@@ -470,15 +518,25 @@ def _rounded(shown: tuple[float, float], recorded: tuple[float, float], exact: f
     """Whether the shown number is the recorded one, it rounded to fewer digits, or the exact one to more."""
     value, digit = shown
     truth, room = recorded[0], 0.0
+    if 1 <= digit < recorded[1] and value % recorded[1] == 0:
+        digit = recorded[1]  # 338,000 for 338 k
     if digit > 1.01 * recorded[1]:
         room = digit / 2
     elif exact is not None and recorded[1] > 1.01 * digit:
         truth, room = exact, digit / 2
-    return abs(value - truth) <= room + 1e-9 * max(1.0, abs(truth))
+    return abs(value - truth) <= room + 1e-9 * max(digit, abs(truth))
+
+
+def _bounded(relation: str, bound: float, recorded: _Cell) -> bool:
+    """Whether a p-value is on that side of a customary bound."""
+    p = recorded.exact[0] if recorded.exact else None
+    below = relation in "<≤"
+    return p is not None and bound in _CUSTOMARY and (p < bound) == below
 
 
 def _verdict(text: str) -> str:
-    """The verdict a cell states, as a word or as its mark."""
-    words = [v for v in VERDICTS if re.search(rf"\b{v}\b", text.casefold())]
+    """The verdict a cell states, as a word (which may be cut, as `equiv.`) or as its mark."""
+    said = re.findall(r"[a-z]{4,}", text.casefold())
+    words = [v for v in VERDICTS if any(v.startswith(word) for word in said)]
     marks = [v for v, mark in MARKS.items() if re.search(rf"[\]\d\s\u202f]{re.escape(mark)}$", text.rstrip())]
     return next(iter([*words, *marks]), "")

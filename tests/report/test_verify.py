@@ -225,6 +225,17 @@ def test_a_caption_may_be_worded_anew_and_moved(root, tmp_path):
         ("{MLM loss}", r"{\begin{tabular}{@{}c@{}}MLM\\loss\end{tabular}}"),
         ("{MLM loss}", r"{\makecell[c]{MLM \\ loss}}"),
         ("\n", "\r\n"),
+        ("12.0 k", "12.0K"),
+        ("12.0 k", "12{,}000"),
+        ("1.1 M", "1,100k"),
+        ("1.1 M", r"$1.1 \times 10^{6}$"),
+        ("1.1 M", r"\num{1.1e6}"),
+        ("1.1 M", r"\mystyle[x]{1.1}{M}"),
+        ("\\textless{}.001", "$<.01$"),
+        ("equivalent", "equiv."),
+        ("reference", "0.00"),
+        ("{tabular}", "{NiceTabular}"),
+        ("95\\,\\% CI", "confidence"),
     ],
 )
 def test_what_authors_do_to_a_table_is_no_drift(root, tmp_path, old, new):
@@ -232,6 +243,64 @@ def test_what_authors_do_to_a_table_is_no_drift(root, tmp_path, old, new):
     text = file.read_text()
     assert old in text or "{tf-idf}" in old
     file.write_bytes(text.replace(old, new).encode())
+    found = verify(file, root)
+    assert found.holds, found.text()
+    assert found.rows == 6
+
+
+@pytest.mark.parametrize(
+    ("pattern", "new"),
+    [
+        (r"(?<=\d) (\[[^&]*?\d\])", r" {\\scriptsize\\ci\1}"),
+        (r" (\[[^&]*?\d\])", r"$_{\1}$"),
+        (r" \[([^&]*?), ([^&]*?\d)\]", r" \\ci{\1}{\2}"),
+        (r" \[[^&]*?\d\]", ""),  # the interval left out
+        (r" \[95", r" & [95"),  # or in a column of its own
+    ],
+)
+def test_intervals_may_be_set_otherwise(root, tmp_path, pattern, new):
+    file = export(root, tmp_path, "latex", "compact")
+    text = re.sub(pattern, new, file.read_text())
+    if "&" in new:
+        text = re.sub(r"(\d) (\[[^&]*?\d\])", r"\1 & \2", text).replace("reference", "--- & ---")
+    assert text != file.read_text()
+    file.write_text(text)
+    found = verify(file, root)
+    assert found.holds, found.text()
+    for digit in re.finditer(r"\d(?=[^&\n]*? .ensuremath.{2}(?:downarrow|approx))", text):
+        file.write_text(text[: digit.start()] + str((int(digit[0]) + 5) % 10) + text[digit.end() :])
+        assert not verify(file, root).holds, text[digit.start() - 20 : digit.end()]
+
+
+def test_a_size_may_stand_in_the_heading(root, tmp_path):
+    file = export(root, tmp_path, "latex")
+    text = file.read_text().replace("Tokens &", "Tokens (million) &").replace("1.1 M", "1.1")
+    file.write_text(text)
+    assert verify(file, root).holds
+    file.write_text(text.replace("(million)", "(k)"))
+    assert not verify(file, root).holds
+
+
+def test_comments_may_stand_above_their_rows(root, tmp_path):
+    file = export(root, tmp_path, "latex")
+    text = re.sub(r"(?m)^(.*\\\\) (% ablate (?:row|scale) .*)$", r"\2\n\1", file.read_text())
+    text = re.sub(r"(?m)^model.norm=rmsnorm", "Ours", text)
+    file.write_text(text)
+    found = verify(file, root)
+    assert found.holds, found.text()
+    assert found.rows == 6
+
+
+def test_a_long_table_has_its_caption_and_its_heading_within(root, tmp_path):
+    text = export(root, tmp_path, "latex").read_text()
+    about, caption = (re.search(rf"(?m)^{start}.*$", text)[0] for start in ("% ablate {", r"\\caption"))
+    head, body = re.search(r"\\toprule\n(.*?)\\midrule\n(.*?)\\bottomrule", text, re.DOTALL).groups()
+    again = f"\\caption[]{{(continued)}}\\\\\n\\toprule\n{head}\\midrule\n\\endhead\n"
+    file = tmp_path / "long.tex"
+    file.write_text(
+        f"{about}\n\\begin{{longtable}}{{lrrrrrrrrrrrrrrrr}}\n{caption}\\\\\n\\toprule\n{head}"
+        f"\\midrule\n\\endfirsthead\n{again}{body}\\bottomrule\n\\end{{longtable}}"
+    )
     found = verify(file, root)
     assert found.holds, found.text()
     assert found.rows == 6
@@ -332,6 +401,26 @@ def test_a_fact_of_the_caption_that_is_not_the_records_is_drift(root, tmp_path, 
     drifts = verify(file, root).drifts
     assert [drift.column for drift in drifts] == [column]
     assert "Means over" in lines[drifts[0].line - 1]
+
+
+@pytest.mark.parametrize("format", ["latex", "markdown", "html"])
+def test_another_level_of_the_interval_is_drift_in_caption_and_heading(root, tmp_path, format):
+    file = export(root, tmp_path, format)
+    text = file.read_text()
+    for was, column in ((r"95(?=\D{0,4}% t interval)", "caption"), (r"95(?=\D{0,4}% CI)", "heading")):
+        file.write_text(re.sub(was, "90", text))  # which is the level of two one-sided tests at 5 %
+        assert [drift.column for drift in verify(file, root).drifts] == [
+            f"{column}, level of the interval in %"
+        ]
+
+
+def test_a_bound_of_a_p_value_is_no_number(root, tmp_path):
+    file = export(root, tmp_path, "markdown", "compact")
+    text = file.read_text()
+    assert "&lt;.001" in text
+    for wrong in (".001", "&gt;.001", "&lt;.007"):
+        file.write_text(text.replace("&lt;.001", wrong))
+        assert not verify(file, root).holds, wrong
 
 
 def test_a_fact_of_a_reworded_caption_is_checked_too(root, tmp_path):
