@@ -117,6 +117,8 @@ def agrees(said: Stated, now: Mapping[str, Any], counts: Collection[int]) -> boo
     if said.name == "margin":
         return bool(said.value == ("none" if recorded is None else recorded))
     if said.name == "budget":
+        if recorded is None:
+            return False
         try:
             return bool(said.value == Budget.parse(recorded))
         except ValueError:

@@ -54,6 +54,7 @@ _BACK = {
     for plain, written in _SPECIAL.items()
     if (found := re.search(r"\\([A-Za-z]+|.)(?:\{\})?\}?$", written))
 }
+_BACK |= {"le": "≤", "rightarrow": "→"}
 _WRITTEN = re.compile(r"\\([A-Za-z@]+)\*?(?:\{\}|\s*)|\\(.)|[{}$]|~|---?", re.DOTALL)
 
 

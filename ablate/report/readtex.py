@@ -19,9 +19,16 @@ from ablate.report.reading import About, Caption, Line, Shown, grouped
 
 _COMMENT = re.compile(r"((?:[^%\\]|\\.|\\$)*)%(.*)", re.DOTALL)
 _MARK = re.compile(r"\s*ablate\s+(?:(row|scale)\s+(?=\")|(?=\{))(.*)", re.DOTALL)
+# Within a tabular TeX's own `@@input` is needed, to which authors give a name of their own.
+_PRIMITIVE = r"(?:\\@@input|\\csname\s*@@input\s*\\endcsname|\\input)"
 _INPUT = re.compile(
-    r"\\(?:input|include|subfile)\s*\{([^{}]+)\}|\\input\s+([^\s\\{}%]+)"
+    r"\\(?:input|include|subfile|InputIfFileExists|@@input)\s*\{([^{}#]+)\}"
+    rf"|{_PRIMITIVE}\s+([^\s\\{{}}%#]+)"
     r"|\\(?:sub)?import\*?\s*\{([^{}]*)\}\s*\{([^{}]+)\}"
+)
+_NAMED_INPUT = re.compile(
+    r"\\(?:(?:re)?newcommand|(?:New|Renew)DocumentCommand|def)\*?\s*\{?\s*\\([A-Za-z]+)\b[^\\]*"
+    rf"(?:\\[A-Za-z]+\s*)??{_PRIMITIVE}\s*\{{?\s*#1"
 )
 _SKIPPED = re.compile(r"\\begin\s*\{comment\}|\\iffalse(?![A-Za-z])")
 _OPENS = re.compile(r"\\begin\s*\{comment\}|\\if(?!f(?![A-Za-z]))[A-Za-z@]*")  # \iff is a sign
@@ -64,6 +71,7 @@ class _Document:
     starts: list[int] = field(default_factory=list)
     places: list[tuple[Path, int]] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
+    inputs: set[str] = field(default_factory=set)  # names that authors gave to `\\input`
     length: int = 0
 
     def add(self, text: str, file: Path, line: int) -> None:
@@ -100,6 +108,9 @@ class _Document:
 
     def _line(self, code: str, file: Path, number: int, inside: tuple[Path, ...]) -> None:
         at = 0
+        self.inputs.update(found[1] for found in _NAMED_INPUT.finditer(code))
+        for name in self.inputs:
+            code = re.sub(rf"\\{name}\s*(?=\{{[^{{}}#]+\}})", r"\\input", code)
         for found in _INPUT.finditer(code):
             given = (found[1] or found[2] or f"{found[3]}/{found[4]}").strip().strip('"')
             path = self._find(given, file)

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from ablate.analysis.findings import Findings
+from ablate.analysis.findings import NOT_RECORDED, Findings
 from ablate.report import early_losses, format_table, load_findings
 from ablate.report.facts import FACTS, agrees, facts, stated
 from ablate.report.latex import escape, unescape
@@ -240,6 +240,20 @@ class _Now:
         both = (f"{line.group}={line.label}", line.label)
         return next((self.labels[_label(text)] for text in both if _label(text) in self.labels), None)
 
+    def mislabelled(self, line: Line, name: str) -> str | None:
+        """What a row should be called that bears another arm's name, or its own with other digits.
+
+        Any other label is the authors' to choose.
+        """
+        own = {_label(text) for text in (visible(name), unescape(escape(name)))}
+        own |= {text.partition("=")[2] for text in own if "=" in text}
+        label = _label(line.label)
+        if line.arm is None or label in own:
+            return None
+        others = self.who(replace(line, arm=None)) not in (None, name)
+        digits = next((text for text in own if _DIGITS.sub("0", text) == _DIGITS.sub("0", label)), None)
+        return visible(name) if others else digits
+
     def knows(self, table: Shown) -> bool:
         """Whether a table near a comment is a part of the table that the comment names."""
         heads = [head for row in table.heads for head in row if head]
@@ -250,6 +264,9 @@ class _Now:
 def _plain(heading: str) -> str:
     """A heading's letters, digits and Δ, so that spaces, case and brackets do not count."""
     return "".join(c for c in heading.casefold() if c.isalnum())
+
+
+_DIGITS = re.compile(r"\d+")
 
 
 def _label(text: str) -> str:
@@ -279,7 +296,8 @@ class _Check:
         for caption in table.captions:
             others = [about for about in caption.of if about.study not in (self.now.found.name, "")]
             if len(others) < len(caption.of) and all(about.facts for about in others):
-                self._caption(caption.file, caption.line, caption.text, [about.facts for about in others])
+                known = [{k: v for k, v in about.facts.items() if v != NOT_RECORDED} for about in others]
+                self._caption(caption.file, caption.line, caption.text, known)
 
     def _comment(self, about: About) -> None:
         """The facts as they were when the table was written."""
@@ -306,6 +324,9 @@ class _Check:
         lines = [line for line in lines if _plain(line.label) not in ignored or line.arm is not None]
         known = [(line, name) for line in lines if (name := self.now.who(line)) is not None]
         self._strangers([line for line in lines if self.now.who(line) is None])
+        for line, name in known:
+            if (other := self.now.mislabelled(line, name)) is not None:
+                self._drift(line.file, line.line, name, "label", f"'{line.label}'", f"'{other}'")
         self.rows += len(lines)
         for width in dict.fromkeys(len(line.cells) for line, _ in known):
             of_width = [(line, name) for line, name in known if len(line.cells) == width]

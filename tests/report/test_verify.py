@@ -319,6 +319,10 @@ def test_tables_of_two_studies_put_together_are_told_apart(root, tmp_path):
     )
     file = tmp_path / "merged.tex"
     file.write_text(re.sub(r"(\\caption\{.*)\}\n(.*)\\label", r"\1 \2}\n\\label", text))
+    for old, new in (("n = 5", "n = 4"), ("margin ", "margin of 7, margin "), ("90s", "80s")):
+        edited = tmp_path / "edited.tex"
+        edited.write_text(file.read_text().replace(old, new))
+        assert not verify(edited, root).holds, old
     for folder, rows in ((root, 4), (second, 3)):
         found = verify(file, folder)
         assert found.holds, found.text()
@@ -414,6 +418,21 @@ def test_another_level_of_the_interval_is_drift_in_caption_and_heading(root, tmp
         ]
 
 
+@pytest.mark.parametrize("format", ["latex", "html"])
+def test_a_label_with_other_digits_or_of_another_arm_is_drift(tmp_path, format):
+    frozen = synthetic.study(["train.lr=0.002", "train.lr=0.004", "model.norm=rmsnorm", "model.norm=dyt"])
+    root = synthetic.write(tmp_path / "run", frozen, synthetic.records(frozen))
+    file = export(root, tmp_path, format)
+    text = file.read_text().replace("<wbr>", "")
+    label = "\\quad {} &" if format == "latex" else ">{}</th>"
+    for old, new in (("0.002", "0.003"), ("0.002", "0.004"), ("rmsnorm", "dyt"), ("0.002", "0.02")):
+        file.write_text(text.replace(label.format(old), label.format(new)))
+        (drift,) = verify(file, root).drifts
+        assert (drift.column, drift.shown) == ("label", f"'{new}'")
+    file.write_text(text.replace(label.format("0.002"), label.format("half of it (5 runs)")))
+    assert verify(file, root).holds
+
+
 def test_a_bound_of_a_p_value_is_no_number(root, tmp_path):
     file = export(root, tmp_path, "markdown", "compact")
     text = file.read_text()
@@ -503,6 +522,9 @@ def test_inputs_are_followed_in_every_spelling_and_once(root, tmp_path):
         "\\input{sub/ablation.v2}",
         "\\import{sub/}{ablation.v2}",
         '\\input{"sub/ablation.v2"}',
+        "\\csname @@input\\endcsname sub/ablation.v2 ",
+        "\\newcommand{\\tinput}[1]{\\@@input #1 }\n\\tinput{sub/ablation.v2}",
+        "\\def\\tinput#1{\\small\\input{#1}}\n\\tinput{sub/ablation.v2}",
     ):
         paper.write_text(f"text {spelt} text \\input{{paper}} \\input{{gone}}\n")
         assert verify(paper, root).rows == 6, spelt
