@@ -10,13 +10,14 @@ import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from ablate.analysis.findings import Interactions, Term
 from ablate.analysis.multiplicity import holm
+from ablate.analysis.paired import ROUNDING
 
 
 @dataclass(frozen=True)
@@ -57,63 +58,112 @@ def interactions(
     rows = [levels[arm] for arm, _, _ in cells]
     blocks = np.array([block for _, block, _ in cells])
     y = np.array([value for _, _, value in cells])
-    singles = _main(rows, reference)
-    pairs = [_product(a, b) for a, b in itertools.combinations(singles, 2) if a.factors != b.factors]
-    kept, aliases, lost = _independent(singles, pairs, len(y))
-    strata = len(set(blocks))
-    notes: list[str] = []
-    df = len(y) - len(kept) - strata
+    gone = [f for f in reference if all(row.get(f, reference[f]) != reference[f] for row in rows)]
+    main = {f: _main(rows, f, reference[f]) for f in reference if f not in gone}
+    # Without its reference level a factor has no contrast with it, but its levels still differ: the model
+    # allows for them, as it does for blocks, and they are no terms.
+    nuisance = [v for f in gone for v in _indicators([row[f] for row in rows])[1:]]
+    pairs = [
+        [_product(a, b) for a, b in itertools.product(*two)]
+        for two in itertools.combinations(main.values(), 2)
+    ]
+    basis = _basis([*_indicators(blocks), *nuisance])
+    kept, aliases, lost = _independent([*main.values(), *pairs], basis)
+    notes = [
+        f"no trial is left at the reference level {f}={reference[f]}: the effects of {f} cannot be estimated"
+        for f in gone
+    ]
+    taken = basis.shape[1]
+    df = len(y) - taken - len(kept)
     if df < 1:
-        kept, df = [c for c in kept if len(c.factors) == 1], len(y) - len(singles) - strata
+        kept = [c for c in kept if len(c.factors) == 1]
+        df = len(y) - taken - len(kept)
         notes.append("too few trials for interactions: main effects alone were fitted")
     if df < 1 or not kept:
         return None
-    fit = _fit(y, kept, blocks, notes)
-    terms = _terms(kept, fit, df, aliases, alpha)
-    notes += [f"{name} cannot be estimated beside the other terms" for name in lost]
+    notes += [f"{name} cannot be estimated beside the other terms and is taken as zero" for name in lost]
+    terms: tuple[Term, ...] = ()
+    everything = np.column_stack([basis, *(c.values for c in kept)])
+    rest = y - everything @ np.linalg.lstsq(everything, y)[0]
+    if float(np.linalg.norm(rest)) <= ROUNDING * float(np.abs(y).max()) * df**0.5:
+        fit = _Fit("ols", np.empty(0), np.empty(0), None, 0.0)
+        notes.append("the same in every block but for rounding: no spread to test against")
+    else:
+        fit = _fit(y, kept, blocks, nuisance, notes)
+        terms = _terms(kept, fit, df, aliases, alpha)
     chains = tuple(" = ".join((name, *others)) for name, others in aliases.items() if others)
+    formula = [*(c.name for c in kept), *(f"C({f})" for f in gone), fit.blocks]
     return Interactions(
-        fit.model, "outcome ~ " + " + ".join([*(c.name for c in kept), fit.blocks]), len(y), float(df),
+        fit.model, "outcome ~ " + " + ".join(formula), len(y), float(df),
         terms, fit.sd_block, fit.sd_residual, chains, tuple(notes),
     )  # fmt: skip
 
 
-def _main(rows: Sequence[Mapping[str, str]], reference: Mapping[str, str]) -> list[_Column]:
+def _main(rows: Sequence[Mapping[str, str]], factor: str, reference: str) -> list[_Column]:
     """Simple coding: indicator of a level less 1/levels; two levels become −½ and +½."""
-    found = []
-    for factor in reference:
-        own = [row.get(factor, reference[factor]) for row in rows]
-        others = [v for v in dict.fromkeys(own) if v != reference[factor]]
-        for level in others:
-            coded = np.array([float(v == level) for v in own]) - 1 / (1 + len(others))
-            found.append(_Column((factor,), (level,), coded))
-    return found
+    own = [row.get(factor, reference) for row in rows]
+    others = [v for v in dict.fromkeys(own) if v != reference]
+    return [
+        _Column((factor,), (level,), np.array([float(v == level) for v in own]) - 1 / (1 + len(others)))
+        for level in others
+    ]
 
 
 def _product(a: _Column, b: _Column) -> _Column:
     return _Column(a.factors + b.factors, a.levels + b.levels, a.values * b.values)
 
 
+def _indicators(values: Sequence[Any] | np.ndarray) -> list[np.ndarray]:
+    """One column per different value."""
+    found = np.asarray(values)
+    return [(found == v).astype(float) for v in np.unique(found)]
+
+
+def _basis(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Orthonormal columns that span those."""
+    basis = np.empty((len(columns[0]), 0))
+    for column in columns:
+        basis = _wider(basis, column)
+    return basis
+
+
+def _wider(basis: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """The basis with what a column adds to it; the same where it adds nothing."""
+    left = column - basis @ (basis.T @ column)
+    size = float(np.linalg.norm(left))
+    if size <= 1e-8 * max(1.0, float(np.linalg.norm(column))):
+        return basis
+    return np.column_stack([basis, left / size])
+
+
 def _independent(
-    singles: Sequence[_Column], pairs: Sequence[_Column], trials: int
+    groups: Sequence[Sequence[_Column]], basis: np.ndarray
 ) -> tuple[list[_Column], dict[str, tuple[str, ...]], list[str]]:
-    """Columns that can be told apart (lower order first); kept name → aliases; what is lost among several."""
+    """Columns that can be told apart (lower order first); kept name → aliases; what is lost among several.
+
+    An interaction is kept or lost as a whole: were only the columns of its empty cells left out, those that
+    stay would be contrasts with another level than the reference.
+    """
     kept: list[_Column] = []
-    basis = np.ones((trials, 1)) / np.sqrt(trials)
     aliases: dict[str, tuple[str, ...]] = {}
     lost: list[str] = []
-    for column in (*singles, *pairs):
-        left = column.values - basis @ (basis.T @ column.values)
-        if float(np.linalg.norm(left)) > 1e-8 * max(1.0, float(np.linalg.norm(column.values))):
-            kept.append(column)
-            aliases[column.name] = ()
-            basis = np.column_stack([basis, left / np.linalg.norm(left)])
+    for group in groups:
+        wider, new, dependent = basis, [], []
+        for column in group:
+            before, wider = wider, _wider(wider, column.values)
+            twin = next((k for k in kept if _same(k.values, column.values)), None)
+            if wider is not before:
+                new.append(column)
+            elif twin is not None:
+                aliases[twin.name] += (column.name,)
+            else:
+                dependent.append(column.name)
+        if dependent and new and len(group[0].factors) > 1:
+            lost.append(" × ".join(group[0].factors))
             continue
-        twin = next((k for k in kept if _same(k.values, column.values)), None)
-        if twin is None:
-            lost.append(column.name)
-        else:
-            aliases[twin.name] += (column.name,)
+        kept, basis = kept + new, wider
+        aliases |= {c.name: () for c in new}
+        lost += dependent
     return kept, aliases, lost
 
 
@@ -130,7 +180,7 @@ class _Fit:
     estimates: np.ndarray
     errors: np.ndarray
     sd_block: float | None
-    sd_residual: float | None
+    sd_residual: float
 
     @property
     def blocks(self) -> str:
@@ -138,16 +188,18 @@ class _Fit:
         return "(1 | block)" if self.model == "mixedlm" else "C(block)"
 
 
-def _fit(y: np.ndarray, kept: Sequence[_Column], blocks: np.ndarray, notes: list[str]) -> _Fit:
+def _fit(
+    y: np.ndarray, kept: Sequence[_Column], blocks: np.ndarray, nuisance: Sequence[np.ndarray],
+    notes: list[str],
+) -> _Fit:  # fmt: skip
     """REML with a random intercept; ordinary least squares with an intercept per block where REML fails."""
-    x = np.column_stack([np.ones(len(y)), *(c.values for c in kept)])
+    x = np.column_stack([np.ones(len(y)), *(c.values for c in kept), *nuisance])
     if len(set(blocks)) > 1:
-        mixed = _mixed(y, x, blocks)
+        mixed = _mixed(y, x, blocks, len(kept))
         if mixed is not None:
             return mixed
         notes.append("the mixed model did not converge: least squares with an intercept per block")
-    dummies = np.column_stack([(blocks == b).astype(float) for b in sorted(set(blocks))])
-    full = np.column_stack([x[:, 1:], dummies])
+    full = np.column_stack([x[:, 1:], *_indicators(blocks)])
     import statsmodels.api as sm
 
     found = sm.OLS(y, full).fit()
@@ -158,14 +210,15 @@ def _fit(y: np.ndarray, kept: Sequence[_Column], blocks: np.ndarray, notes: list
     )  # fmt: skip
 
 
-def _mixed(y: np.ndarray, x: np.ndarray, blocks: np.ndarray) -> _Fit | None:
+def _mixed(y: np.ndarray, x: np.ndarray, blocks: np.ndarray, terms: int) -> _Fit | None:
     import statsmodels.api as sm
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning, SingularMatrixWarning
 
     spread = float(y.std()) or 1.0  # fitted in units of the spread, where the optimizer is at home
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore", SingularMatrixWarning)  # on the way, where blocks hardly differ
         try:
             found = sm.MixedLM((y - y.mean()) / spread, x, groups=blocks).fit(reml=True)
         except (ConvergenceWarning, np.linalg.LinAlgError, ValueError):
@@ -175,8 +228,8 @@ def _mixed(y: np.ndarray, x: np.ndarray, blocks: np.ndarray) -> _Fit | None:
         return None
     between = max(0.0, float(np.asarray(found.cov_re)[0, 0]))
     return _Fit(
-        "mixedlm", np.asarray(found.fe_params)[1:] * spread, errors[1:], between**0.5 * spread,
-        float(found.scale) ** 0.5 * spread,
+        "mixedlm", np.asarray(found.fe_params)[1 : 1 + terms] * spread, errors[1 : 1 + terms],
+        between**0.5 * spread, float(found.scale) ** 0.5 * spread,
     )  # fmt: skip
 
 

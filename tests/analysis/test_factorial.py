@@ -1,6 +1,7 @@
 """Interactions from factorial data: the truth is found, aliases are named, statsmodels agrees."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,63 @@ def test_one_block_is_fitted_by_least_squares_and_too_little_data_by_nothing():
     assert found.df == 1
     tiny = {k: v for k, v in full().items() if k in ("000", "110")}
     assert interactions(tiny, drawn(tiny, np.random.default_rng(5), blocks=1), REFERENCE) is None
+
+
+THREE = {"a": ("0", "1", "2"), "b": ("0", "1")}
+
+
+def three(rng, truth, kept=lambda v: True):
+    """Three levels by two, without the cells that are not kept."""
+    levels = {arm: v for arm, v in full(THREE).items() if kept(v)}
+    return interactions(levels, drawn(levels, rng, blocks=6, truth=truth), dict.fromkeys(THREE, "0"))
+
+
+def test_a_factor_that_lost_its_reference_level_has_no_effects():
+    found = three(np.random.default_rng(8), lambda v: v["a"] ** 2 + 0.5 * v["b"], lambda v: v["a"] != "0")
+    # What differs between a=1 and a=2 was once reported as the effect of a=1: −3 where the truth is +1.
+    assert set(terms(found)) == {"b=1"}
+    assert terms(found)["b=1"].low <= 0.5 <= terms(found)["b=1"].high
+    assert found.sd_residual < 0.5  # the levels' own difference is not taken for noise
+    assert found.notes == (
+        "no trial is left at the reference level a=0: the effects of a cannot be estimated",
+    )
+    assert not found.aliased
+
+
+def test_an_interaction_with_an_empty_cell_is_not_half_reported():
+    def truth(v):
+        return 2.0 * (v["a"] == 2) * v["b"]  # a=1 × b=1 is 0, and was once −2, with p < .001
+
+    found = three(np.random.default_rng(9), truth, lambda v: (v["a"], v["b"]) != ("0", "1"))
+    assert set(terms(found)) == {"a=1", "a=2", "b=1"}
+    assert "a × b cannot be estimated beside the other terms and is taken as zero" in found.notes
+
+
+def test_blocks_that_hold_one_level_each_say_nothing_of_it():
+    values = drawn(full(), np.random.default_rng(10), blocks=2)
+    apart = {arm: {k: y for k, y in own.items() if k == int(arm[0])} for arm, own in values.items()}
+    found = interactions(full(), apart, REFERENCE)
+    assert "a=1" not in terms(found)
+    assert "a=1 cannot be estimated beside the other terms and is taken as zero" in found.notes
+
+
+@pytest.mark.parametrize("luck", [0.0, 2.0])
+def test_without_spread_there_is_nothing_to_test(luck):
+    values = drawn(full(), np.random.default_rng(11), noise=0.0)
+    if not luck:
+        values = {arm: dict.fromkeys(own, 70.1) for arm, own in values.items()}
+    found = interactions(full(), values, REFERENCE)
+    assert found.terms == ()
+    assert "no spread to test against" in found.notes[-1]
+
+
+def test_blocks_that_do_not_differ_print_no_warning():
+    rng = np.random.default_rng(12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(5):
+            values = {arm: {k: rng.normal() for k in range(5)} for arm in full()}
+            assert interactions(full(), values, REFERENCE) is not None
 
 
 def test_one_factor_data_get_no_interactions():
