@@ -307,7 +307,7 @@ def import_runs(
     outcome: Annotated[str, typer.Option(help="the metric to decide on, such as glue/average")],
     margin: Annotated[float, typer.Option(help="the largest difference that would not matter")],
     direction: Annotated[
-        Direction | None, typer.Option(help="default: by the metric's name (a loss is minimized)")
+        Direction | None, typer.Option(help="default: by the metric's name where that tells (loss, acc)")
     ] = None,
     runs: Runs = RUNS,
     name: Annotated[
@@ -316,10 +316,12 @@ def import_runs(
     question: Annotated[str, typer.Option(help="what the study asks")] = "",
     alpha: Annotated[float, typer.Option(min=0.001, max=0.5)] = 0.05,
     arm: Annotated[
-        str | None, typer.Option(help="W&B: the setting that names the arm; default: job type")
+        str | None,
+        typer.Option(help="the column, or W&B's setting, of the arm; default: column arm, W&B's job type"),
     ] = None,
     block: Annotated[
-        str | None, typer.Option(help="W&B: the setting that names the block; none: unpaired")
+        str | None,
+        typer.Option(help="the column or setting of the block, such as seed; none: unpaired"),
     ] = None,
     group: Annotated[str | None, typer.Option(help="W&B: runs of this group alone")] = None,
     encoding: Annotated[
@@ -328,11 +330,15 @@ def import_runs(
 ) -> None:
     """Runs made by other programs as a study directory, for report, table, verify and negative results."""
     from ablate.elsewhere.bring import bring
+    from ablate.records import read_study
 
     way = direction.value if direction else None
-    print(bring(source, runs, baseline=baseline, outcome=outcome, margin=margin, direction=way, name=name,
-                question=question, alpha=alpha, arm=arm, block=block, group=group,
-                encoding=encoding))  # fmt: skip
+    root = bring(source, runs, baseline=baseline, outcome=outcome, margin=margin, direction=way, name=name,
+                 question=question, alpha=alpha, arm=arm, block=block, group=group,
+                 encoding=encoding)  # fmt: skip
+    for note in read_study(root).notes[1:]:  # the first says that the runs are imported
+        print(f"note: {note}", file=sys.stderr)
+    print(root)
 
 
 @app.command()

@@ -88,6 +88,7 @@ def analyze(
         interactions=_interactions(study, scores), importance=_importance(drawn, outcome),
         best_of_k=_best_of_k(drawn, outcome),
         front=between(study, observed, outcome, _read(study.tradeoff) if study.tradeoff else None),
+        command=study.command,
     )  # fmt: skip
     return replace(found, answer=answer(found))
 

@@ -493,7 +493,8 @@ class Findings:
     budget: str
     """of each trial, in words: `90s`, `2e+07 tokens`, …"""
     charge: str
-    """what counts against a budget in seconds: training (inside training steps) or occupied (all of it)"""
+    """what counts against a budget in seconds: training (inside training steps) or occupied (all of it);
+    of imported runs: not recorded"""
     baseline: str
     """name of the arm that others are held against"""
     arms: tuple[ArmFindings, ...]
@@ -532,6 +533,8 @@ class Findings:
     """of searches and of arms that were tuned"""
     front: Front | None = None
     """of a search with two outcomes"""
+    command: str = ""
+    """of imported runs: the line that imports them again"""
 
     def arm(self, name: str) -> ArmFindings:
         """The arm of that name. Raises KeyError naming the arms."""

@@ -6,6 +6,7 @@ direction itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 SPEED = "throughput/tokens_per_second"
@@ -36,6 +37,15 @@ def higher_is_better(metric: str) -> bool:
     """Whether more of it is good."""
     family, _, name = metric.partition("/")
     return family != "cost" and not any(word in name for word in _LOWER)
+
+
+def canonical(metric: str) -> str:
+    """A task's score under the name that tables know: `glue/MNLI-m` is `glue/mnli_m`; others as they are."""
+    family, _, name = metric.partition("/")
+    if family.lower() not in _SCORES:
+        return metric
+    plain = {task.replace("_", ""): task for task in (*_TASKS, "average")}
+    return f"{family.lower()}/{plain.get(re.sub('[^a-z0-9]', '', name.lower()), name)}"
 
 
 def unit(metric: str) -> str:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,8 +55,25 @@ class Declared:
 
 
 def metric_name(name: str) -> str:
-    """`family/name`, with a family put before a bare name."""
-    return name if "/" in name.strip("/") else f"{FAMILY}/{name}"
+    """`family/name`, with a family put before a bare name, and tasks called as tables call them."""
+    return names.canonical(name) if "/" in name.strip("/") else f"{FAMILY}/{name}"
+
+
+_WORSE = {"ppl", "err", "nll", "mse", "mae", "rmse", "wer", "cer", "ter", "bpb", "bpc", "bits", "seconds",
+          "time", "latency", "memory", "xent", "ce"}  # fmt: skip
+_BETTER = {"acc", "f1", "avg", "average", "mcc", "auc", "auroc", "precision", "recall", "pearson", "spearman",
+           "bleu", "rouge", "em", "r2", "reward", "throughput", "mfu"}  # fmt: skip
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """What its name tells: `eval/Loss` no, `acc` yes, `val` nothing."""
+    name = metric.lower()
+    words = set(re.split(r"[^a-z0-9]+", name))
+    worse = bool(words & _WORSE) or any(part in name for part in ("loss", "error", "perplexity"))
+    better = bool(words & _BETTER) or any(part in name for part in ("accura", "score"))
+    if worse != better:
+        return better
+    return True if names.is_score(metric) and not worse else None
 
 
 def write_study(
@@ -66,26 +83,52 @@ def write_study(
     *,
     source: str,
     created: str,
+    command: str,
     sha256: str = "",
-    remark: str = "",
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Write `<folder>/<name>/`: study.json and a record per run. Raises RunsError, having written nothing.
 
-    `sha256` is the source file's; without one, that of the runs as they were read. `remark` is a note more.
+    `command` is the line that imports them again; `sha256` is the source file's, without one that of the runs
+    as they were read. `remarks` are notes more.
     """
+    runs = [replace(run, block=run.block and _whole(run.block)) for run in runs]
     root = folder / declared.name
     problems = [*_problems(runs, declared), *_taken(root)]
     if problems:
         raise RunsError("\n".join(f"{source}: {problem}" for problem in problems))
     study = _study(runs, declared, source, created, sha256)
-    if remark:
-        study = study.model_copy(update={"notes": [*study.notes, remark]})
+    study = study.model_copy(update={
+        "command": command, "notes": [*study.notes, *remarks, *_repeated(runs)],
+    })  # fmt: skip
     by_cell = {tuple(cell): trial for trial, cell in study.trials.items()}
     records = [_record(run, cell, by_cell[cell], study) for run, cell in _cells(runs, declared.baseline)]
     for record in records:
         write_json(StudyPaths(root).trial(record.trial).record, record)
     write_json(StudyPaths(root).study, study)  # last: a torn import is no study
     return root
+
+
+def _whole(block: str) -> str:
+    """A whole number as such: what pandas writes as 1.0 is block 1."""
+    return re.sub(r"(-?[0-9]+)\.0+", r"\1", block) if re.fullmatch(r"-?[0-9]+\.0+", block) else block
+
+
+def _repeated(runs: Sequence[ImportedRun]) -> list[str]:
+    """Runs of one arm, without blocks, that have every number in common: likely a row that is there twice."""
+    places: dict[tuple[str, Any], list[str]] = {}
+    for run in runs:
+        if run.block is None and run.metrics:
+            places.setdefault((run.arm, tuple(sorted(run.metrics.items()))), []).append(run.where)
+    twice = [where for where in places.values() if len(where) > 1]
+    if not twice:
+        return []
+    shown = "; ".join(", ".join(where[:4]) for where in twice[:5]) + (" …" if len(twice) > 5 else "")
+    extra = sum(len(where) - 1 for where in twice)
+    return [
+        f"{extra} run(s) repeat every number of another run of their arm, and are counted all the same: "
+        f"{shown}"
+    ]
 
 
 def _taken(root: Path) -> list[str]:
@@ -104,6 +147,11 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
         found.append(f"no run is of the baseline '{declared.baseline}'{_near(declared.baseline, arms)}")
     metrics = list(dict.fromkeys(metric_name(m) for run in runs for m in run.metrics))
     outcome = metric_name(declared.outcome)
+    if declared.direction is None and outcome in metrics and higher_is_better(outcome) is None:
+        found.append(
+            f"the name '{declared.outcome}' does not tell whether more of it is better: "
+            "--direction maximize or --direction minimize"
+        )
     if outcome not in metrics:
         spent = any(declared.outcome in run.spent for run in runs)
         why = (
@@ -111,7 +159,7 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
             if spent
             else ""
         )
-        found.append(f"no run has the outcome '{declared.outcome}'{why or _near(outcome, metrics)}")
+        found.append(f"no run has a number for '{declared.outcome}'{why or _near(outcome, metrics)}")
     if not 0 < declared.margin <= HUGE:
         found.append(
             "the margin is the largest difference that would not matter, a finite number above 0; "
@@ -119,7 +167,7 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
         )
     if not 0 < declared.alpha < 0.5:
         found.append(f"alpha must lie between 0 and 0.5; got {declared.alpha:g}")
-    found += _unprintable(runs)
+    found += [*_unprintable(runs), *_alike(runs), *_same_metric(runs)]
     found += [
         f"{run.where}: {metric}: {value:g} is beyond ±{HUGE:g}; leave it empty and say diverged as the state"
         for run in runs
@@ -138,6 +186,7 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
 
 
 def _near(given: str, known: Sequence[str]) -> str:
+    known = [" ".join(name.split())[:80] for name in known]
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     return f"{hint} There are {', '.join(known[:20]) or 'none'}"
@@ -159,6 +208,44 @@ def _unprintable(runs: Sequence[ImportedRun]) -> list[str]:
 
 
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, line and paragraph separators
+
+
+def _alike(runs: Sequence[ImportedRun]) -> list[str]:
+    """Arms and blocks whose names differ in capitals, spaces or how an accent is coded: a reader sees one."""
+    found = []
+    for what in ("arm", "block"):
+        first: dict[str, ImportedRun] = {}
+        told = set()
+        for run in runs:
+            name = getattr(run, what)
+            if name is None:
+                continue
+            key = " ".join(unicodedata.normalize("NFC", name).casefold().split())
+            other = first.setdefault(key, run)
+            if getattr(other, what) != name and name not in told:
+                told.add(name)
+                found.append(
+                    f"{run.where}: the {what} {name!a} differs from {getattr(other, what)!a} "
+                    f"({other.where}) in capitals, spaces or coding alone; give both one name, or others"
+                )
+    return found
+
+
+def _same_metric(runs: Sequence[ImportedRun]) -> list[str]:
+    """Metrics that become one, of which one would be lost; and those that are what a run used."""
+    given = dict.fromkeys(m for run in runs for m in run.metrics)
+    by_name: dict[str, list[str]] = {}
+    for metric in given:
+        by_name.setdefault(metric_name(metric), []).append(metric)
+    found = [
+        f"{' and '.join(own)} are the same metric, {name}; keep one"
+        for name, own in by_name.items()
+        if len(own) > 1
+    ]
+    return found + [
+        f"{name} is what a run used; call it '{name.removeprefix('spent/')}'"
+        for name in by_name if name.startswith("spent/")
+    ]  # fmt: skip
 
 
 def _cells(runs: Sequence[ImportedRun], baseline: str) -> list[tuple[ImportedRun, tuple[str, int]]]:
@@ -193,9 +280,7 @@ def _study(
 ) -> FrozenStudy:
     others = [a for a in dict.fromkeys(run.arm for run in runs) if a != declared.baseline]
     outcome = metric_name(declared.outcome)
-    higher = (
-        names.higher_is_better(outcome) if declared.direction is None else declared.direction == "maximize"
-    )
+    higher = declared.direction == "maximize" if declared.direction else higher_is_better(outcome)
     cells = [cell for _, cell in _cells(runs, declared.baseline)]
     paired = all(run.block is not None for run in runs)
     count = 1 + max(index for _, index in cells)
@@ -206,8 +291,8 @@ def _study(
         schema=1, name=declared.name, question=question, created=created, source=_short(source),
         source_sha256=sha256 or hashlib.sha256(repr(runs).encode()).hexdigest(),
         outcome={"metric": outcome, "margin": declared.margin, "higher_is_better": higher},
-        family=others, alpha=declared.alpha, design="imported runs", budget={}, blocks=seeds, paired=paired,
-        rules="not recorded",
+        family=others, alpha=declared.alpha, design="imported runs", budget={},
+        charge="not recorded", rules="not recorded", blocks=seeds, paired=paired,
         arms=[_arm(name, runs, declared.baseline) for name in (declared.baseline, *others)],
         notes=[_note(source, paired), *_named_blocks(blocks)],
         trials={_trial(declared.name, *cell): list(cell) for cell in cells},

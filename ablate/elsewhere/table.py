@@ -6,41 +6,107 @@ import codecs
 import csv
 import io
 import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablate.elsewhere.study import ImportedRun, RunsError
 
 STATES = ("complete", "diverged", "failed")
 SPENT = {"seconds": "seconds", "occupied": "occupied", "tokens": "tokens", "steps": "steps"}
+BLOCKS = ("block", "seed")  # columns that look as if they paired runs
+_FILES = {
+    b"PAR1": "Parquet",
+    b"PK\x03\x04": "Excel or zip",
+    b"\x1f\x8b": "gzip",
+    b"\xd0\xcf\x11\xe0": "Excel",
+}
+_INDEX = re.compile(r"|Unnamed: [0-9]+")  # pandas' row numbers, written and read once more
 
 
-def read_csv(path: Path, encoding: str | None = None) -> list[ImportedRun]:
-    """Every row as a run; an empty cell is a metric that was not measured. Raises RunsError, all at once.
+def read_csv(
+    path: Path, encoding: str | None = None, *, arm: str | None = None, block: str | None = None
+) -> tuple[list[ImportedRun], list[str]]:
+    """Every row as a run, and remarks on what was left out; an empty cell is a metric that was not measured.
 
-    Without `encoding` the text is UTF-8, or UTF-16 where its byte order mark says so.
+    `arm` and `block` name the columns; block "none" says that runs share nothing. Cells are separated by
+    commas, semicolons or tabs. Without `encoding` the text is UTF-8, or UTF-16 where its byte order mark says
+    so. Raises RunsError, all at once.
     """
-    reader = csv.DictReader(io.StringIO(_text(path, encoding), newline=""))
+    text = _text(path, encoding)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text, arm or "arm"))
     try:
         columns = [c.strip() for c in reader.fieldnames or []]
         reader.fieldnames = columns
-        if "arm" not in columns:
-            raise RunsError(
-                f"{path}:1: a table of runs needs a column 'arm'; it has {', '.join(columns) or 'none'}"
-            )
-        if len(set(columns)) < len(columns):
-            raise RunsError(f"{path}:1: two columns have the same name")
-        problems: list[str] = []
-        runs = [_run(row, f"line {reader.line_num}", path, reader.line_num, problems) for row in reader]
+        named = _columns(path, columns, arm, block)
+        cells = _Cells(path)
+        runs = [_run(row, named, cells, reader.line_num) for row in reader]
     except csv.Error as error:
         raise RunsError(f"{path}:{reader.line_num}: cannot be read as a CSV table: {error}") from None
+    problems = [*cells.problems, *cells.wrong()]
     if problems:
         raise RunsError("\n".join(problems))
-    return runs
+    return runs, _left_out(columns)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns are the arm and the block (None: unpaired), and those that are no metric."""
+
+    arm: str
+    block: str | None
+    ignored: frozenset[str]
+
+
+def _columns(path: Path, columns: list[str], arm: str | None, block: str | None) -> _Columns:
+    """Raises RunsError where one is missing, doubled, or may have been meant."""
+    there = ", ".join(c[:40] for c in columns[:20]) or "none"
+    name = arm or "arm"
+    if name not in columns:
+        near = next((c for c in columns if c.lower() == name.lower()), None)
+        way = f"; name yours: --arm {near or 'COLUMN'}" if arm is None else ""
+        raise RunsError(f"{path}:1: a table of runs needs a column '{name}'; it has {there}{way}")
+    double = sorted({c for c in columns if columns.count(c) > 1 and not _INDEX.fullmatch(c)})
+    if double:
+        raise RunsError(f"{path}:1: two columns have the same name, {double[0]}")
+    if block == "none":
+        return _Columns(name, None, frozenset(c for c in columns if c.lower() in BLOCKS))
+    if block is not None and block not in columns:
+        raise RunsError(f"{path}:1: there is no column '{block}' for --block; it has {there}")
+    found = block or ("block" if "block" in columns else None)
+    likely = [c for c in columns if c.lower() in BLOCKS]
+    if found is None and likely:
+        raise RunsError(
+            f"{path}:1: there is no column 'block', but '{likely[0]}': --block {likely[0]} where runs of the "
+            "same one share data order and masks, --block none where they share nothing"
+        )
+    return _Columns(name, found, frozenset(c for c in likely if c != found))
+
+
+def _delimiter(text: str, arm: str) -> str:
+    """The one that makes the arm a column of its own; a comma where none does."""
+    head = text.lstrip("\r\n").partition("\n")[0]
+    for delimiter in ",;\t":
+        if arm in [c.strip().strip('"').strip() for c in head.split(delimiter)] and delimiter in head:
+            return delimiter
+    return ","
+
+
+def _left_out(columns: list[str]) -> list[str]:
+    index = [c for c in columns if _INDEX.fullmatch(c)]
+    return [f"{len(index)} column(s) without a name left out, as pandas writes row numbers"] if index else []
 
 
 def _text(path: Path, encoding: str | None) -> str:
     """The file's text; which of a dozen one-byte encodings it is in cannot be seen, so it is not guessed."""
     data = path.read_bytes()
+    kind = next((kind for magic, kind in _FILES.items() if data.startswith(magic)), None)
+    if kind:
+        raise RunsError(
+            f"{path} is a file of {kind}, not a table in text; write it as CSV, in pandas: "
+            "df.to_csv('runs.csv', index=False)"
+        )
     marked = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         return data.decode(encoding or marked)
@@ -56,32 +122,62 @@ def _text(path: Path, encoding: str | None) -> str:
         ) from None
 
 
-def _run(
-    row: dict[str | None, str | list[str] | None], where: str, path: Path, line: int, problems: list[str]
-) -> ImportedRun:
-    if None in row:
-        problems.append(f"{path}:{line}: more cells than columns")
-    cells = {
-        k.strip(): (v or "").strip() for k, v in row.items() if k is not None and not isinstance(v, list)
-    }
-    arm, block, state = cells.pop("arm"), cells.pop("block", ""), cells.pop("state", "") or "complete"
-    reason = cells.pop("reason", "")
-    if not arm:
-        problems.append(f"{path}:{line}: the arm is empty")
-    if state not in STATES:
-        problems.append(f"{path}:{line}: state: one of {', '.join(STATES)}; got '{state}'")
-        state = "failed"
-    metrics: dict[str, float] = {}
-    spent: dict[str, float] = {}
-    for name, text in cells.items():
-        if not text:
-            continue
+@dataclass
+class _Cells:
+    """Reads numbers, and gathers what is none: a column of text is one problem, not one per row."""
+
+    path: Path
+    problems: list[str] = field(default_factory=list)
+    _wrong: dict[tuple[str, str], list[tuple[int, str]]] = field(
+        default_factory=dict
+    )  # column, rule → line, text
+    _right: set[str] = field(default_factory=set)
+
+    def number(self, column: str, text: str, line: int) -> float | None:
+        rule = "a number, or nothing"
         try:
             number = float(text)
         except ValueError:
-            problems.append(f"{path}:{line}: {name}: a number, or nothing; got '{text}'")
-            continue
-        if name in SPENT and not (math.isfinite(number) and number >= 0):
-            problems.append(f"{path}:{line}: {name}: a finite number from 0, or nothing; got '{text}'")
-        (spent if name in SPENT else metrics)[name] = number
-    return ImportedRun(where, arm, block or None, metrics, state, reason, spent)  # type: ignore[arg-type]
+            self._wrong.setdefault((column, rule), []).append((line, text))
+            return None
+        self._right.add(column)
+        if column in SPENT and not (math.isfinite(number) and number >= 0):
+            rule = "a finite number from 0, or nothing"
+            self._wrong.setdefault((column, rule), []).append((line, text))
+        return number
+
+    def wrong(self) -> list[str]:
+        """One line for each column and rule."""
+        told = []
+        for (column, rule), places in self._wrong.items():
+            line, text = places[0]
+            more = f", and so {len(places) - 1} times more" if len(places) > 1 else ""
+            way = "" if column in self._right else "; a column that is no metric is to be left out"
+            told.append(f"{self.path}:{line}: {column}: {rule}; got '{text}'{more}{way}")
+        return told
+
+
+def _run(
+    row: Mapping[str | None, str | list[str] | None], named: _Columns, read: _Cells, line: int
+) -> ImportedRun:
+    if None in row:
+        read.problems.append(f"{read.path}:{line}: more cells than columns")
+    cells = {k: (v or "").strip() for k, v in row.items() if k is not None and not isinstance(v, list)}
+    arm, block = cells.pop(named.arm), cells.pop(named.block, "") if named.block else ""
+    state, reason = cells.pop("state", "") or "complete", cells.pop("reason", "")
+    if not arm:
+        read.problems.append(f"{read.path}:{line}: the arm is empty")
+    if state not in STATES:
+        read.problems.append(f"{read.path}:{line}: state: one of {', '.join(STATES)}; got '{state}'")
+        state = "failed"
+    numbers = {
+        name: read.number(name, text, line)
+        for name, text in cells.items()
+        if text and name not in named.ignored and not _INDEX.fullmatch(name)
+    }
+    known = {name: number for name, number in numbers.items() if number is not None}
+    return ImportedRun(
+        f"line {line}", arm, block or None,
+        {name: number for name, number in known.items() if name not in SPENT},
+        state, reason, {SPENT[name]: number for name, number in known.items() if name in SPENT},  # type: ignore[arg-type]
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from ablate.elsewhere.study import ImportedRun, RunsError
 from ablate.tracking.names import OCCUPIED
 from ablate.tracking.runs import TrackedRun, read_runs
 
-_STATES = {"finished": "complete", "crashed": "failed", "failed": "failed", "killed": "failed"}
+_GOING = ("pending", "running", "preempting")
 _SPENT = {
     "budget/seconds": "seconds",
     "budget/tokens": "tokens",
@@ -21,17 +21,19 @@ _SPENT = {
 
 def read_project(
     path: str, *, arm: str | None = None, block: str | None = None, group: str | None = None
-) -> list[ImportedRun]:
+) -> tuple[list[ImportedRun], list[str]]:
     """`arm` and `block` name keys of a run's configuration; without, job type, and `arm/block` or the seed.
 
-    Runs that are still going are left out. Raises RunsError.
+    Runs that are still going are left out, and a remark says which. Raises RunsError.
     """
-    runs = [run for run in read_runs(path, group) if run.state in _STATES]
+    runs = list(read_runs(path, group))
+    going = [run.name for run in runs if run.state in _GOING]
     problems: list[str] = []
-    found = [_run(run, arm, block, problems) for run in runs]
+    found = [_run(run, arm, block, problems) for run in runs if run.state not in _GOING]
     if problems:
         raise RunsError("\n".join(f"wandb:{path}: {problem}" for problem in problems))
-    return found
+    shown = f"{', '.join(going[:10])}{' …' if len(going) > 10 else ''}"
+    return found, [f"{len(going)} run(s) that had not ended were left out: {shown}"] if going else []
 
 
 def _run(run: TrackedRun, arm: str | None, block: str | None, problems: list[str]) -> ImportedRun:
@@ -45,7 +47,8 @@ def _run(run: TrackedRun, arm: str | None, block: str | None, problems: list[str
     ignored = {arm, block, "seed", "block", "arm"}
     return ImportedRun(
         where=f"run {run.id}", arm=name or "", block=seed, metrics=_metrics(run.summary),
-        state=_STATES[run.state], reason="" if run.state == "finished" else f"{run.state} on W&B",  # type: ignore[arg-type]
+        state="complete" if run.state == "finished" else "failed",
+        reason="" if run.state == "finished" else f"{run.state} on W&B",
         spent={ours: float(run.summary[k]) for k, ours in _SPENT.items() if _number(run.summary.get(k))},
         config={k: v for k, v in run.config.items() if k not in ignored}, started=run.created,
     )  # fmt: skip
@@ -79,12 +82,14 @@ def _setting(config: Mapping[str, Any], path: str) -> Any:
 
 
 def _metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of the summary; W&B writes what is not finite as text."""
-    found = {}
+    """Numbers of the summary, nested ones as the W&B page writes them; what is not finite is text there."""
+    found: dict[str, float] = {}
     for name, value in summary.items():
         if name.startswith("_"):
             continue
-        if _number(value):
+        if isinstance(value, Mapping) and "_type" not in value:  # a table or picture has a type
+            found |= {f"{name}.{inner}": number for inner, number in _metrics(value).items()}
+        elif _number(value):
             found[name] = float(value)
         elif value in ("NaN", "Infinity", "-Infinity"):
             found[name] = math.nan

@@ -69,6 +69,7 @@ class FrozenStudy(_Stored):
     created: str  # ISO 8601, UTC
     source: str = ""  # the study file's path, as `ablate run` takes it
     source_sha256: str = ""
+    command: str = ""  # of imported runs: the line that imports them again
     outcome: dict[str, Any]  # {metric, margin, higher_is_better}
     family: list[str]  # arms whose contrasts are corrected together
     alpha: float = 0.05
@@ -81,7 +82,7 @@ class FrozenStudy(_Stored):
     elastic: dict[str, Any] = Field(default_factory=dict)  # {min, max, until}: blocks are added by verdict
     tradeoff: dict[str, Any] = Field(default_factory=dict)  # a search's second outcome
     budget: dict[str, Any]
-    charge: Literal["training", "occupied"] = "training"
+    charge: Literal["training", "occupied", "not recorded"] = "training"  # the last: imported runs
     rules: Literal["strict", "open", "not recorded"] = "strict"  # the last: imported runs
     blocks: list[int]  # the seed of each block
     paired: bool = True  # false: blocks of different arms share nothing (imported runs without blocks)

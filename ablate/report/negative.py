@@ -230,6 +230,8 @@ def reproduce(found: Findings) -> str:
     """The line that makes these results again, or imports them again."""
     if not found.imported:
         return f"ablate run {shlex.quote(found.source or 'STUDY.yaml')}"
+    if found.command:
+        return found.command
     margin = f" --margin {found.outcome.margin:g}" if found.outcome.margin else ""
     direction = "maximize" if found.outcome.higher_is_better else "minimize"
     source, baseline = shlex.quote(found.source), shlex.quote(found.baseline)

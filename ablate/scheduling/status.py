@@ -156,7 +156,8 @@ def _trial(
         return TrialStatus(trial, arm, block, RUNNING, phase=phase, attempts=len(tried))
     spent = beat.get("spent") or {}
     used = budget.progress(
-        Spent(**{k: v for k, v in spent.items() if k in Spent.__annotations__}), frozen.charge
+        Spent(**{k: v for k, v in spent.items() if k in Spent.__annotations__}),
+        "occupied" if frozen.charge == "occupied" else "training",
     )
     return TrialStatus(
         trial, arm, block, PAUSED, "resumes from its checkpoint on the next run", progress=used,

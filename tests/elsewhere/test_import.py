@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ablate.elsewhere.bring import bring
 from ablate.elsewhere.table import read_csv
 from ablate.records import load_records, read_study
 from ablate.report import load_findings, render_checklist, render_table, write_report
+from ablate.report.negative import reproduce
 from ablate.report.terminal import render_terminal
 from ablate.scheduling.status import status
 
@@ -93,7 +95,9 @@ def test_states_empty_and_non_finite_cells(tmp_path):
     assert arm.failures == {"no outcome": 3}
     assert arm.contrast.verdict == "inconclusive"
     text = "arm,block,state,reason,m\nbase,0,,,1\nb,0,diverged,loss is nan,\n"
-    root = bring(table(tmp_path, text), tmp_path / "more", baseline="base", outcome="m", margin=1)
+    root = bring(
+        table(tmp_path, text), tmp_path / "more", baseline="base", outcome="m", margin=1, direction="maximize"
+    )
     assert load_findings(root).arm("b").failures == {"diverged": 1}
 
 
@@ -129,9 +133,153 @@ def test_an_existing_folder_is_never_overwritten(tmp_path):
 
 def test_blocks_are_in_the_order_of_their_numbers(tmp_path):
     text = "arm,block,m\n" + "".join(f"{a},{b},{b}\n" for a in ("x", "y") for b in (10, 2))
-    root = bring(table(tmp_path, text), tmp_path / "runs", baseline="x", outcome="m", margin=1)
+    root = bring(
+        table(tmp_path, text), tmp_path / "runs", baseline="x", outcome="m", margin=1, direction="maximize"
+    )
     assert read_study(root).blocks == [2, 10]
     assert {(r.block, r.seed) for r in load_records(root)[0]} == {(0, 2), (1, 10)}
+
+
+def blocks_of(text: str, arms=("base", "b"), n: int = 4) -> str:
+    """A table whose header is `text`, its metrics 0.1 apart."""
+    rows = [f"{arm},{i},{70 + k + 0.1 * i * (k + 1)}" for k, arm in enumerate(arms) for i in range(n)]
+    return "\n".join([text, *rows]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "higher"),
+    [("Loss", False), ("eval/Loss", False), ("loss/val", False), ("val_ppl", False), ("err", False),
+     ("runs/wer", False), ("acc", True), ("eval/accuracy", True), ("glue/x", True), ("F1-score", True),
+     ("val", None), ("m", None), ("loss_score", None)],
+)  # fmt: skip
+def test_what_is_better_is_read_off_the_name_or_asked_for(tmp_path, outcome, higher):
+    source, terms = table(tmp_path, blocks_of(f"arm,block,{outcome}")), {"baseline": "base", "margin": 0.1}
+    if higher is None:
+        with pytest.raises(RunsError, match="does not tell whether more of it is better: --direction"):
+            bring(source, tmp_path / "x", **terms, outcome=outcome)
+        return
+    found = load_findings(bring(source, tmp_path / "runs", **terms, outcome=outcome))
+    assert found.outcome.higher_is_better is higher
+    assert found.contrasts["b"].verdict == ("helps" if higher else "hurts")
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [("arm,block,acc,runs/acc", "acc and runs/acc are the same metric, runs/acc; keep one"),
+     ("arm,block,glue/MNLI-m,glue/mnli_m", "are the same metric, glue/mnli_m; keep one"),
+     ("arm,block,acc,spent/tokens", "spent/tokens is what a run used; call it 'tokens'")],
+)  # fmt: skip
+def test_no_column_is_lost_to_another(tmp_path, head, told):
+    outcome = head.split(",")[2]
+    with pytest.raises(RunsError, match=told):
+        bring(table(tmp_path, f"{head}\nbase,0,1,2\nb,0,1,3\n"), tmp_path, baseline="base",
+              outcome=outcome, margin=1)  # fmt: skip
+
+
+def test_tasks_are_called_as_tables_call_them(tmp_path):
+    text = blocks_of("arm,block,glue/MNLI-m").replace("glue", "GLUE")
+    root = bring(table(tmp_path, text), tmp_path, baseline="base", outcome="glue/mnli-m", margin=1)
+    assert load_findings(root).outcome.label == "MNLI-m"
+
+
+def test_a_seed_is_never_taken_for_a_metric(tmp_path):
+    source, terms = table(tmp_path, blocks_of("arm,seed,acc")), {**TERMS, "outcome": "acc"}
+    with pytest.raises(RunsError, match="no column 'block', but 'seed': --block seed where .* --block none"):
+        bring(source, tmp_path / "x", **terms)
+    paired = load_findings(bring(source, tmp_path / "paired", **terms, block="seed"))
+    alone = load_findings(bring(source, tmp_path / "alone", **terms, block="none"))
+    assert (paired.paired, alone.paired) == (True, False)
+    assert paired.metrics == alone.metrics == ("runs/acc",)
+    named = table(tmp_path, blocks_of("Model,Fold,acc"))
+    with pytest.raises(RunsError, match="needs a column 'arm'; it has Model, Fold, acc; name yours: --arm"):
+        bring(named, tmp_path / "x", **terms)
+    root = bring(named, tmp_path / "named", **terms, arm="Model", block="Fold")
+    assert load_findings(root).contrasts["b"].effect.n == 4
+    for options, told in (
+        ({"group": "g"}, "--group chooses runs of a W&B"),
+        ({"block": "x"}, "no column 'x'"),
+    ):
+        with pytest.raises(RunsError, match=told):
+            bring(named, tmp_path / "x", **terms, arm="Model", **options)
+
+
+def test_what_pandas_writes_is_read(tmp_path):
+    lines = blocks_of("arm,block,acc").replace(",0,", ",0.0,").splitlines()
+    text = "\n".join(f"{i - 1 if i else ''},{line}" for i, line in enumerate(lines))
+    root = bring(table(tmp_path, text), tmp_path / "runs", **{**TERMS, "outcome": "acc"})
+    assert load_findings(root).metrics == ("runs/acc",)
+    assert read_study(root).blocks == [0, 1, 2, 3]
+    assert any("1 column(s) without a name left out" in note for note in read_study(root).notes)
+    mixed = text.replace(",b,1,", ",b,1.0,")
+    root = bring(table(tmp_path, mixed), tmp_path / "more", **{**TERMS, "outcome": "acc"})
+    assert load_findings(root).contrasts["b"].effect.n == 4
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_other_delimiters_are_seen(tmp_path, delimiter):
+    root = bring(table(tmp_path, TABLE.replace(",", delimiter)), tmp_path / "runs", **TERMS)
+    assert load_findings(root).contrasts["model.position=none"].verdict == "hurts"
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"), [(b"PAR1\x15", "Parquet"), (b"PK\x03\x04", "Excel"), (b"\x1f\x8b\x08", "gzip")]
+)
+def test_files_that_are_no_text_say_what_they_are(tmp_path, start, kind):
+    (tmp_path / "runs.csv").write_bytes(start + b"\x00" * 100)
+    for encoding in (None, "cp1252"):
+        with pytest.raises(RunsError, match=f"is a file of {kind}.*df.to_csv"):
+            read_csv(tmp_path / "runs.csv", encoding)
+
+
+def test_a_column_of_text_is_one_problem(tmp_path):
+    text = blocks_of("arm,block,acc,date").replace("\n", ",2026-01-01\n").replace("date,2026-01-01", "date")
+    with pytest.raises(RunsError) as error:
+        bring(table(tmp_path, text), tmp_path, **{**TERMS, "outcome": "acc"})
+    (line,) = str(error.value).splitlines()
+    assert line.endswith("mine.csv:2: date: a number, or nothing; got '2026-01-01', and so 7 times more; "
+                         "a column that is no metric is to be left out")  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["Base", "ba  se", "ba\u00a0se", "cafe\u0301"])
+def test_names_that_look_alike_are_refused(tmp_path, other):
+    first = {"Base": "base", "cafe\u0301": "caf\u00e9"}.get(other, "ba se")
+    with pytest.raises(RunsError, match="in capitals, spaces or coding alone") as error:
+        bring(table(tmp_path, blocks_of("arm,block,acc", (first, other))), tmp_path, baseline=first,
+              outcome="acc", margin=1)  # fmt: skip
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_rows_that_are_there_twice_are_told(tmp_path):
+    text = "arm,acc\n" + "base,70.1\nbase,70.2\nb,71.3\nb,71.9\n" * 2
+    root = bring(table(tmp_path, text), tmp_path, **{**TERMS, "outcome": "acc"})
+    assert any("4 run(s) repeat every number" in note and "line 2, line 6" in note
+               for note in load_findings(root).notes)  # fmt: skip
+
+
+def test_an_outcome_without_a_number_is_said(tmp_path):
+    with pytest.raises(RunsError, match=r"no run has a number for 'acc'\."):
+        bring(
+            table(tmp_path, "arm,block,state,acc\nbase,0,failed,\n"), tmp_path, **{**TERMS, "outcome": "acc"}
+        )
+
+
+def test_the_line_that_imports_again_has_every_term(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "my runs.csv"
+    path.write_bytes(blocks_of("Model,Fold,acc", ("b\u00e9", "x y")).encode("cp1252"))
+    terms = {"baseline": "b\u00e9", "outcome": "acc", "margin": 0.1234567891, "direction": "maximize",
+             "name": "own", "question": "Why?", "alpha": 0.01, "arm": "Model", "block": "Fold",
+             "encoding": "cp1252"}  # fmt: skip
+    first = bring("my runs.csv", tmp_path / "runs", **terms)
+    line = reproduce(load_findings(first))
+    command, verb, source, *options = shlex.split(line)
+    assert (command, verb) == ("ablate", "import")
+    given = dict(zip((o.removeprefix("--") for o in options[::2]), options[1::2], strict=True))
+    numbers = {k: float(given.pop(k)) for k in ("margin", "alpha")}
+    again = bring(source, tmp_path / "again", **given, **numbers)
+    same = [load_findings(root).to_dict() for root in (first, again)]
+    assert same[0] | {"created": ""} == same[1] | {"created": ""}
+    assert same[0]["charge"] == "not recorded"
 
 
 CLAIMS = (
@@ -207,13 +355,20 @@ def test_time_that_cannot_have_passed_is_refused(tmp_path, number):
 
 def test_a_score_whose_square_overflows_is_refused(tmp_path):
     with pytest.raises(RunsError, match=r"line 2: m: 1e\+308 is beyond"):
-        bring(table(tmp_path, "arm,m\nA,1e308\n"), tmp_path, baseline="A", outcome="m", margin=1)
+        bring(
+            table(tmp_path, "arm,m\nA,1e308\n"),
+            tmp_path,
+            baseline="A",
+            outcome="m",
+            margin=1,
+            direction="maximize",
+        )
 
 
 def test_a_table_that_is_not_utf8_says_where_and_what_to_do(tmp_path):
     path = tmp_path / "excel.csv"
     path.write_bytes("arm,block,m\nA,0,1\nB\u00e9,0,2\n".encode("cp1252"))
-    terms = {"baseline": "A", "outcome": "m", "margin": 1}
+    terms = {"baseline": "A", "outcome": "m", "margin": 1, "direction": "maximize"}
     with pytest.raises(RunsError, match=r"excel.csv:3: not UTF-8; save .* or name .* --encoding cp1252"):
         bring(str(path), tmp_path / "runs", **terms)
     root = bring(str(path), tmp_path / "runs", **terms, encoding="cp1252")
@@ -227,7 +382,7 @@ def test_a_table_that_is_not_utf8_says_where_and_what_to_do(tmp_path):
 def test_a_byte_order_mark_declares_the_encoding(tmp_path, encoding):
     path = tmp_path / "marked.csv"
     path.write_bytes("arm,block,m\nA,0,1\nB\u00e9,0,2\n".encode(encoding))
-    assert [run.arm for run in read_csv(path)] == ["A", "B\u00e9"]
+    assert [run.arm for run in read_csv(path)[0]] == ["A", "B\u00e9"]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +392,9 @@ def test_a_byte_order_mark_declares_the_encoding(tmp_path, encoding):
 )  # fmt: skip
 def test_blocks_have_different_numbers_whatever_they_are_called(tmp_path, blocks, seeds):
     text = "arm,block,m\n" + "".join(f"{arm},{b},{i}\n" for arm in "AB" for i, b in enumerate(blocks))
-    root = bring(table(tmp_path, text), tmp_path / "runs", baseline="A", outcome="m", margin=1)
+    root = bring(
+        table(tmp_path, text), tmp_path / "runs", baseline="A", outcome="m", margin=1, direction="maximize"
+    )
     assert read_study(root).blocks == seeds
     first = blocks[0] if blocks != ("10", "2") else "2"
     assert any(f"blocks by their names in the source: 0 is '{first}'" in n for n in read_study(root).notes)
@@ -247,7 +404,14 @@ def test_blocks_have_different_numbers_whatever_they_are_called(tmp_path, blocks
 def test_names_that_do_not_print_are_refused(tmp_path, name):
     text = f'arm,block,m\nA,0,1\n"{name}",0,2\n'
     with pytest.raises(RunsError, match="has a character that does not print") as error:
-        bring(table(tmp_path, text), tmp_path / "runs", baseline="A", outcome="m", margin=1)
+        bring(
+            table(tmp_path, text),
+            tmp_path / "runs",
+            baseline="A",
+            outcome="m",
+            margin=1,
+            direction="maximize",
+        )
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -260,8 +424,8 @@ def test_messages_are_sentences(tmp_path):
     source = table(tmp_path, "arm,block,m,seconds\nA,0,1,2\nB,0,2,2\n")
     for outcome, told in (("seconds", "is read as what a run used"), ("0/0", r"'0/0'\. There are runs/m$")):
         with pytest.raises(RunsError, match=told):
-            bring(source, tmp_path / "x", baseline="A", outcome=outcome, margin=1)
-    root = bring(source, tmp_path / "runs", baseline="A", outcome="m", margin=1)
+            bring(source, tmp_path / "x", baseline="A", outcome=outcome, margin=1, direction="maximize")
+    root = bring(source, tmp_path / "runs", baseline="A", outcome="m", margin=1, direction="maximize")
     assert read_study(root).question == "Does B differ from A on runs/m?"
 
 

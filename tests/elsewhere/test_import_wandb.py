@@ -6,8 +6,10 @@ import pytest
 
 from ablate.elsewhere import RunsError
 from ablate.elsewhere.bring import bring
+from ablate.elsewhere.wandb import _run
 from ablate.report import load_findings
-from ablate.tracking.runs import WandbReadError
+from ablate.tracking.names import OCCUPIED
+from ablate.tracking.runs import TrackedRun, WandbReadError
 from tests.tracking import standin
 
 
@@ -35,6 +37,7 @@ RUNS = [
     for s in range(4)
 ]
 RUNS.append(node("rms", 9, 0.0, state="running"))
+RUNS.append(node("base", 5, 0.0, state="preempted", summaryMetrics="{}"))
 RUNS.append(node("base", 4, 0.0, state="crashed", summaryMetrics="{}"))
 
 
@@ -76,7 +79,10 @@ def test_a_project_becomes_a_study(server, tmp_path):
     assert c.verdict == "helps"
     assert c.effect.n == 4  # paired by the seed in `arm/block`; a running run is left out
     assert found.arm("rms").changes == {"model.norm": ["layer", "rms"]}
-    assert found.arm("base").failures == {"failed": 1}
+    assert found.arm("base").failures == {
+        "failed": 2
+    }  # a state that is not `finished` is none of a complete run
+    assert any("1 run(s) that had not ended were left out: rms/9" in note for note in found.notes)
     assert found.cost.occupied_seconds == pytest.approx(8 * 120)
     asked = next(a for a in server if "Runs" in a.get("query", ""))
     assert asked["variables"]["entity"] == "me"
@@ -96,3 +102,11 @@ def test_a_project_that_cannot_be_read_says_so(server, tmp_path):
         bring("wandb:me/other", tmp_path, baseline="a", outcome="m/x", margin=1)
     with pytest.raises(RunsError, match="ENTITY/PROJECT"):
         bring("wandb:mine", tmp_path, baseline="a", outcome="m/x", margin=1)
+
+
+def test_what_a_run_occupied_is_its_own_count_before_the_clock_of_wandb():
+    summary = {"_runtime": 120, OCCUPIED: 100.0, "budget/seconds": 90.0, "budget/tokens": 5}
+    run = TrackedRun("i", "base/0", "", "base", "finished", "", {}, {**summary, "acc": {"max": 0.5}})
+    found = _run(run, None, None, [])
+    assert found.spent == {"occupied": 100.0, "seconds": 90.0, "tokens": 5.0}
+    assert found.metrics["acc.max"] == 0.5
