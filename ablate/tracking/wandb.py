@@ -80,7 +80,7 @@ class Wandb:
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         self.catch_up(before=step)
-        self._call(lambda run: run.log(dict(metrics), step=step))
+        self._call(partial(_log, metrics, step))
 
     def summary(self, metrics: Mapping[str, float]) -> None:
         self.catch_up()
@@ -226,10 +226,19 @@ def _settings(wandb: ModuleType, mode: str, patience: float) -> Any:
     return wandb.Settings(mode=mode, **{k: v for k, v in wanted.items() if k in known})
 
 
+def _log(metrics: Mapping[str, float], step: int, run: Any) -> None:
+    """Log a whole row.
+
+    Without `commit` the SDK keeps the row back until the next one. The last would be sent after the summary
+    and replace the trial's own loss, speed and memory there by those of a single row.
+    """
+    run.log(dict(metrics), step=step, commit=True)
+
+
 def _log_where_new(metrics: Mapping[str, float], step: int, run: Any) -> None:
     """Log a row unless the run, which began at the server's last step, is beyond it."""
     if step >= run.step:
-        run.log(dict(metrics), step=step)
+        _log(metrics, step, run)
 
 
 def _log_table(path: Path, run: Any) -> None:

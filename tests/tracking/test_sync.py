@@ -34,10 +34,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def assert_whole(requests: Requests, run: str = RUN) -> None:
-    """The server holds every step of the run once, in order, and how it ended."""
+    """The server holds every step of the run once, in order, and how it ended, in the record's numbers."""
     assert [row["_step"] for row in requests.rows(run)] == STEPS
     assert [row["budget/tokens"] / 128 for row in requests.rows(run)] == STEPS
     assert requests.summary(run)["glue/average"] == 70.0
+    assert requests.summary(run)["pretrain/loss"] == 0.25, "the trial's, not that of the last row"
     assert requests.summary(run)["scores/cola/matthews/0"] == 41.0
     assert requests.summary(run)["state"] == "complete"
 

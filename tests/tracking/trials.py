@@ -33,7 +33,7 @@ if asked["state"] == "killed":
     print("logged", flush=True)
     time.sleep(100)
 if asked["state"] == "complete":
-    tracker.summary({"glue/average": 70.0, "scores/cola/matthews/0": 41.0})
+    tracker.summary({"glue/average": 70.0, "pretrain/loss": 0.25, "scores/cola/matthews/0": 41.0})
     tracker.keep(Kept(folder / "predictions", folder / "checkpoint", {"fingerprint": "f00"}))
 tracker.finish(asked["state"])
 (folder / "found.json").write_text(json.dumps({"warnings": tracker.warnings, "about": tracker.describe()}))
@@ -63,7 +63,7 @@ def attempt(
     if state == "complete":
         write_json(folder / "record.json", Record(
             schema=1, study=study, trial="abc", arm="arm", block=1, seed=1, state="complete", recipe={},
-            budget={"unit": "steps", "amount": 8}, metrics={"glue/average": 70.0}, tracking=told["about"],
+            budget={"unit": "steps", "amount": 8}, metrics={"glue/average": 70.0, "pretrain/loss": 0.25}, tracking=told["about"],
             scores={"cola": {"matthews": [41.0]}}, spent={"seconds": 8.0, "occupied": 9.5},
         ))  # fmt: skip
     return told
