@@ -5,16 +5,16 @@ Shapes: B batch, T position, D width, H head, K head width; S shared width and E
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.knobs import Config, Knob, kind_of, one_of
+from ablate.model.autocast import uncast, wide
 from ablate.model.dropout import WeightDropout
 from ablate.model.linear import Linear
 
@@ -145,18 +145,6 @@ def attend_in_fp32(
     with uncast(q_BHTK):
         exact = None if bias is None else wide(bias)
         return attend(wide(q_BHTK), wide(k_BHTK), wide(v_BHTK), exact, dropout).to(v_BHTK.dtype)
-
-
-def uncast(x: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """Without autocast, on the devices that have it."""
-    device = x.device.type
-    available = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if available else contextlib.nullcontext()
-
-
-def wide(x: Tensor) -> Tensor:
-    """In fp32, or in fp64 where it is in that already."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class Causal:

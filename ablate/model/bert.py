@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.model.attention import PADDING
+from ablate.model.autocast import product_dtype
 from ablate.model.config import ModelConfig
 from ablate.model.embedding import Embedding
 from ablate.model.feedforward import feedforward
@@ -130,7 +131,7 @@ class Encoder(nn.Module):
             hidden = x_BTD.new_zeros(mask_BT.shape).masked_fill(~mask_BT, PADDING)
             hidden = hidden[:, None, None, :] if mask_BT.dim() == 2 else hidden[:, None]
             bias = hidden if bias is None else bias + hidden
-        return None if bias is None else bias.to(_product_dtype(x_BTD))
+        return None if bias is None else bias.to(product_dtype(x_BTD))
 
 
 def same_document(ids_BT: Tensor) -> Tensor:
@@ -138,12 +139,6 @@ def same_document(ids_BT: Tensor) -> Tensor:
     ends_BT = ids_BT == SEPARATOR
     number_BT = ends_BT.cumsum(1) - ends_BT.long()
     return number_BT[:, :, None] == number_BT[:, None, :]
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    device = x.device.type
-    cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.get_autocast_dtype(device) if cast else x.dtype
 
 
 class Bert(nn.Module):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ablate.model.attention import uncast, wide
+from ablate.model.autocast import uncast, wide
 from ablate.model.dropout import EmbeddingDropout
 from ablate.model.linear import Linear, Table
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ablate.model.autocast import product_dtype
+
 # Codes [R, C] in fp32, and scales [R, 1] or [1, 1]: the value is their product.
 Codes = tuple[Tensor, Tensor]
 Quantizer = Callable[[Tensor], Codes]
@@ -109,13 +111,6 @@ def value(coded: Codes) -> Tensor:
 # --- products ----------------------------------------------------------------------------------------
 
 
-def product_dtype(x: Tensor) -> torch.dtype:
-    """What `F.linear` would compute in: autocast's type, else the input's own."""
-    device = x.device.type
-    cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.get_autocast_dtype(device) if cast else x.dtype
-
-
 @dataclass(frozen=True)
 class Quantized:
     """A product and its two gradients, each quantised or left as `F.linear` computes it.
@@ -177,6 +172,9 @@ class _Quantized(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None, None
 
 
+EIGHT_BITS = Nearest(127)  # made here: Dynamo of torch 2.11 cannot make a frozen one in a graph
+
+
 @dataclass(frozen=True)
 class FewBitWeights:
     """BitNet's product: weights of one or three levels, activations of eight bits per position.
@@ -202,7 +200,7 @@ class _StraightThrough(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight_NK: Tensor, bias_N: Tensor | None, weights: Quantizer, dtype: torch.dtype
     ) -> Tensor:
-        x_coded, w_coded = Nearest(127)(x.reshape(-1, x.shape[-1])), weights(weight_NK)
+        x_coded, w_coded = EIGHT_BITS(x.reshape(-1, x.shape[-1])), weights(weight_NK)
         ctx.save_for_backward(value(x_coded).to(dtype), value(w_coded).to(dtype))
         ctx.shape, ctx.x_dtype, ctx.w_dtype, ctx.bias = x.shape, x.dtype, weight_NK.dtype, bias_N is not None
         y_MN = multiply(x_coded, w_coded)
