@@ -101,18 +101,24 @@ def grouped(lines: Sequence[Line]) -> Iterator[Line]:
 # ── Markdown ──
 
 
+_ABOUT = re.compile(r"<!--\s*ablate (\{.*)")
+
+
 def read_markdown(file: Path, text: str) -> Iterator[Shown]:
-    """The pipe table above each comment; others between two comments may be parts of it."""
-    lines = text.split("\n")
+    """The pipe table above each comment, or below where none is above; others may be parts of it."""
+    lines = [re.sub(r"^[>\s]+", "", line) for line in text.split("\n")]  # in quotes and lists too
+    comments = [(at, found[1]) for at, line in enumerate(lines) if (found := _ABOUT.match(line))]
     start = 0
-    for number, line in enumerate(lines):
-        if not line.startswith("<!-- ablate {"):
-            continue
-        about = About.parse(line.removeprefix("<!-- ablate ").replace("- -", "--"), file, number + 1)
+    for i, (number, said) in enumerate(comments):
+        about = About.parse(said.replace("- -", "--"), file, number + 1)
         spans = list(_pipes(lines, start, number))
-        for first, end in spans:
-            yield _pipe_table(lines, first, end, start, number, about, sure=(first, end) == spans[-1])
-        start = number + 1
+        below = number if spans else comments[i + 1][0] if i + 1 < len(comments) else len(lines)
+        mine = spans[-1] if spans else next(_pipes(lines, number, below), None)
+        for first, end in spans or filter(None, [mine]):
+            yield _pipe_table(
+                lines, first, end, start if spans else number, below, about, sure=(first, end) == mine
+            )
+        start = number + 1 if spans or mine is None else mine[1]
 
 
 def _pipes(lines: Sequence[str], start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -162,8 +168,16 @@ def _is_caption(text: str) -> bool:
     return text.lower().startswith("table") or len({fact.name for fact in stated(text)}) > 1
 
 
+# In a cell: marks of footnotes go, of a link and of emphasis the text stays.
+_MD_DROPPED = re.compile(r"\[\^[^\]]*\]|<sup>.*?</sup>|</?[A-Za-z][^>]*>|\*\*")
+_MD_WRAPPED = re.compile(r"(?<!!)\[([^\]]*)\]\([^)]*\)|(?<!\w)(_{1,2}|`)(?=\S)(.+?)(?<=\S)\2(?!\w)")
+
+
 def _md_text(cell: str) -> str:
-    text = re.sub(r"</?u>|\*\*", "", cell.replace("\\*", "\0")).replace("*", "").replace("\0", "*")
+    text = _MD_DROPPED.sub(lambda tag: " " if tag[0].startswith("<br") else "", cell.replace("\\*", "\0"))
+    for _ in range(2):  # emphasis within a link
+        text = _MD_WRAPPED.sub(lambda found: found[1] or found[3] or "", text)
+    text = text.replace("*", "").replace("\0", "*")
     return html.unescape(re.sub(r"\\([\\`*_{}\[\]()#+.!|<>~$&-])", r"\1", text)).strip()
 
 
@@ -172,7 +186,8 @@ def _md_text(cell: str) -> str:
 
 def read_csv(file: Path, text: str) -> Iterator[Shown]:
     """One table, whose rows name their arm."""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    first = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
     heads = list(reader.fieldnames or [])
     if "arm" not in heads or "trials" not in heads:
         raise VerifyError(
@@ -182,7 +197,7 @@ def read_csv(file: Path, text: str) -> Iterator[Shown]:
     about = About(file, 1, preset=CSV, columns=columns)
     lines = []
     for row in reader:
-        cells = tuple(row.get(key) or "" for key in columns)
+        cells = (*(row.get(key) or "" for key in columns), *(row.get(None) or ()))
         lines.append(Line(file, reader.line_num, about, row["arm"], cells, arm=row["arm"]))
     yield Shown((columns,), tuple(lines))
 
@@ -202,12 +217,15 @@ class _Tables(HTMLParser):
         self.cells: list[str | None] = []
         self.keys: list[str | None] = []
         self.line = 0
-        self.span = 1  # of the cell that is read
+        self.span = 0  # of the cell that is read; 0 in a caption
+        self.mark = False  # in a `<sup>`, which is no part of a number
         self.text: list[str] | None = None  # of the cell or caption that is read
         self.caption: About | None = None  # of the table that a caption would belong to
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        if tag in ("table", "tr", "td", "th"):
+            self._end_cell()  # its own end may be left out
         if tag == "table":
             self.caption = self.about = None
             if given.get("data-ablate"):
@@ -216,6 +234,7 @@ class _Tables(HTMLParser):
                 )
                 self.tables.append(([], [], []))
         elif tag == "tr":
+            self._end_row()
             self.attributes, self.cells, self.keys, self.line = given, [], [], self.getpos()[0]
         elif tag in ("td", "th"):
             self.text = []
@@ -223,21 +242,34 @@ class _Tables(HTMLParser):
             span = re.fullmatch("[0-9]{1,3}", given.get("colspan") or "1")
             self.span = int(span[0]) if span else 1
         elif tag == "caption" or (tag == "p" and given.get("class") in ("caption", "note")):
-            self.text, self.line = [], self.getpos()[0]
+            self.text, self.line, self.span = [], self.getpos()[0], 0
+        elif tag == "sup":
+            self.mark = True
 
     def handle_endtag(self, tag: str) -> None:
-        said = "".join(self.text or ()).strip()
-        if tag in ("td", "th") and self.text is not None:
-            self.cells += [said, *[None] * (self.span - 1)]
-            self.text = None
-        elif tag == "tr" and self.about and self.cells:
-            self._row(self.about)
-        elif tag in ("caption", "p") and self.text is not None:
+        if tag == "sup":
+            self.mark = False
+        if tag in ("td", "th", "tr", "table"):
+            self._end_cell()
+        if tag in ("tr", "table"):
+            self._end_row()
+        if tag in ("caption", "p") and self.text is not None and not self.span:
+            said = "".join(self.text).strip()
             if self.caption:
                 self.tables[-1][2].append(Caption(self.file, self.line, said, (self.caption,)))
             self.text, self.caption = None, self.about
         elif tag == "table":
             self.about = None
+
+    def _end_cell(self) -> None:
+        if self.text is not None and self.span:
+            self.cells += ["".join(self.text).strip(), *[None] * (self.span - 1)]
+            self.text, self.mark = None, False
+
+    def _end_row(self) -> None:
+        if self.about and self.cells:
+            self._row(self.about)
+        self.cells = []
 
     def _row(self, about: About) -> None:
         heads, lines, _ = self.tables[-1]
@@ -247,10 +279,9 @@ class _Tables(HTMLParser):
             heads += [tuple(self.keys[1:]), tuple(cells)]
         else:
             lines.append(Line(self.file, self.line, about, str(label), tuple(cells), arm=arm, scale=scale))
-        self.cells = []
 
     def handle_data(self, data: str) -> None:
-        if self.text is not None:
+        if self.text is not None and not self.mark:
             self.text.append(data)
 
 

@@ -375,17 +375,20 @@ class _Check:
             default=[None] * width,
         )
         for i, key in enumerate(found):
-            if key is None:
+            if key is None and preset != CSV:
                 found[i] = self._by_cells(i, found, listed, preset, lines)
         for i, key in enumerate(found):
             for text in dict.fromkeys(head[i] for head in heads if head[i] and key != OWN):
                 self._caption(first.file, first.line, text or "", (), "heading")
             if key is None:
                 head = next((head[i] for head in heads if head[i]), None)
+                other = "take it out" if preset == CSV else (
+                    'list it in "ignore": [] of the table\'s comment, or all as they stand in "columns"'
+                )  # fmt: skip
                 self._skip(
                     first.file, first.line - 1 if heads else first.line,
                     f"column {i + 2}, '{head or ''}', is none of the table. Give it its exported heading, or "
-                    'list it in "ignore": [] of the table\'s comment, or all as they stand in "columns"',
+                    + other,
                 )  # fmt: skip
         return [key or "" for key in found]
 
@@ -504,7 +507,9 @@ def _agree(shown: Sequence[tuple[float, float]], now: Sequence[tuple[float, floa
 
 
 _SIZES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-_NUMBER = re.compile(r"(?<![\w.])([+-]?)(\d++(?:\.\d*+)?+|\.\d++)(e[+-]?\d++)?+(?: ?([kKMBT])(?!\w))?+(?!\w)")
+_NUMBER = re.compile(
+    r"(?<![\w.])([+-]?)(\d++(?:\.\d*+)?+|\.\d++)([eE][+-]?\d++)?+(?: ?([kKMBT])(?!\w))?+(?!\w)"
+)
 _BOUND = re.compile(r"([<≤>≥])\s*(\d*\.\d+)")
 _CUSTOMARY = (0.05, 0.01, 0.001, 0.0001, 0.9, 0.95, 0.99, 0.999)
 _UNIT = re.compile(r"[(\[,] ?([kKMBT])\b|\b(thousand|million|billion)s?\b")
@@ -526,7 +531,7 @@ def _sized(line: Line, heads: Sequence[Sequence[str | None]]) -> Line:
 
 def _numbers(text: str) -> list[tuple[float, float]]:
     """The numbers in a text, each with the size of its last digit."""
-    text = text.replace(MINUS, "-").replace("\u202f", "").replace("\u2009", "")
+    text = text.replace(MINUS, "-").replace("\u202f", "").replace("\u2009", "").replace("\u00a0", " ")
     return [_number(*found.groups(default="")) for found in _NUMBER.finditer(text)]
 
 

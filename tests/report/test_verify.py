@@ -272,6 +272,45 @@ def test_intervals_may_be_set_otherwise(root, tmp_path, pattern, new):
         assert not verify(file, root).holds, text[digit.start() - 20 : digit.end()]
 
 
+@pytest.mark.parametrize(
+    ("format", "pattern", "new"),
+    [
+        ("markdown", r"(?m)^", "> "),
+        ("markdown", r"(?m)^", "  "),
+        ("markdown", r"(?s)^(.*)(<!-- ablate.*-->\n)$", r"\2\n\1"),  # the comment above its table
+        ("markdown", r"(?<=\| )5(?= \|)", "[__5__](https://example.org/a_b)[^1]"),
+        ("markdown", r"model\.norm=rmsnorm \|", "`model.norm=rmsnorm` |"),
+        ("markdown", r"12\.0 k", "12.0\u00a0k<sup>2</sup>"),
+        ("html", r"12\.0 k", '<span>12.0&nbsp;k</span><sup><a href="#n">2</a></sup>'),
+        ("html", r"</t[dr]>", ""),
+        ("csv", r",", ";"),
+        ("csv", r",", "\t"),
+        ("csv", r"\d+\.\d{5,}(?:e-\d+)?", lambda number: f"{float(number[0]):.12E}"),
+    ],
+)
+def test_what_editors_do_to_other_formats_is_no_drift(root, tmp_path, format, pattern, new):
+    file = export(root, tmp_path, format, "full" if format != "csv" else "compact")
+    text = file.read_text()
+    assert re.search(pattern, text)
+    file.write_text(re.sub(pattern, new, text))
+    found = verify(file, root)
+    assert found.holds, found.text()
+    assert found.rows == (4 if format == "csv" else 6)
+    change(root)
+    assert not verify(file, root).holds
+
+
+def test_a_column_that_a_csv_never_had_is_not_checked(root, tmp_path):
+    file = export(root, tmp_path, "csv", "compact")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(f"{line},{'7' if at else 'note'}" for at, line in enumerate(lines)))
+    found = verify(file, root)
+    assert not found.drifts
+    assert "'note'" in found.unchecked[0].what
+    file.write_text("\n".join(f"{line}{',7' if at == 2 else ''}" for at, line in enumerate(lines)))
+    assert len(verify(file, root).unchecked) == 1
+
+
 def test_a_size_may_stand_in_the_heading(root, tmp_path):
     file = export(root, tmp_path, "latex")
     text = file.read_text().replace("Tokens &", "Tokens (million) &").replace("1.1 M", "1.1")
