@@ -18,6 +18,7 @@ from ablate.elsewhere.levels import Level, Named, inner, matches, read
 from ablate.elsewhere.study import RunsError
 
 FILE = "negative-results.json"
+SCHEMA = 1
 Seen = list[tuple[str, Level]]  # what arms of the files changed, and to what
 
 
@@ -68,7 +69,10 @@ def known(query: str, place: str) -> Search:
             _clone(place, folder)
             return _search(asked, Path(folder), place)
     if not Path(place).exists():
-        raise RunsError(f"{place} is neither a folder nor the address of a git repository")
+        raise RunsError(
+            f"{place} is neither a folder nor the address of a git repository, such as "
+            "https://HOST/REPOSITORY or user@HOST:REPOSITORY"
+        )
     return _search(asked, Path(place), place)
 
 
@@ -120,26 +124,19 @@ def _budget(level: Any) -> Budget | None:
 
 def _is_remote(place: str) -> bool:
     local = Path(place)
-    bare = (local / "HEAD").is_file() and (local / "objects").is_dir()
-    return (
-        bare or "://" in place or place.startswith("git@") or (place.endswith(".git") and not local.is_dir())
-    )
+    if local.exists():
+        return (local / "HEAD").is_file() and (local / "objects").is_dir()  # a bare repository
+    return "://" in place or place.endswith(".git") or re.match(r"[\w.-]+@[\w.-]+:", place) is not None
 
 
 def _clone(place: str, folder: str) -> None:
-    """The newest state alone, without asking for a password."""
-    command = ["git", "clone", "--quiet", "--depth", "1", "--", place, folder]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-        )  # fmt: skip
-    except FileNotFoundError:
-        raise RunsError(
-            "git is not installed; clone the repository by other means and give its folder"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise RunsError(f"{place} could not be cloned within 5 minutes") from None
+    """The files looked for in the newest state, and nothing else that the repository holds."""
+    clone = ("clone", "--quiet", "--depth", "1", "--filter=blob:none", "--no-checkout", "--", place, folder)
+    done = _git(place, *clone)
+    if done.returncode == 0:
+        done = _git(place, "-C", folder, "checkout", "--quiet", "HEAD", "--", f":(glob)**/{FILE}")
+        if "did not match any file" in done.stderr or "invalid reference: HEAD" in done.stderr:
+            return  # none there, or nothing was ever committed
     if done.returncode:
         raise RunsError(
             f"{place} cannot be cloned: {_first(done.stderr)}; check the address and your access to it, or "
@@ -147,14 +144,33 @@ def _clone(place: str, folder: str) -> None:
         )
 
 
+def _git(place: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Without asking for a password, and without following links that a repository brings."""
+    settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_LFS_SKIP_SMUDGE": "1"}
+    ssh = {"GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")}
+    try:
+        return subprocess.run(
+            ["git", "-c", "core.symlinks=false", *command], capture_output=True, text=True, timeout=300,
+            stdin=subprocess.DEVNULL, env={**os.environ, **settings, **ssh},
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise RunsError(
+            "git is not installed; clone the repository by other means and give its folder"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise RunsError(f"{place} could not be cloned within 5 minutes") from None
+
+
 def _first(said: str) -> str:
     """The first line of git's complaint names the cause; what follows is advice for every cause."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("warning: ")]
     return re.sub(r"^(fatal|error|remote|ssh): ", "", lines[0]).rstrip(".") if lines else "git failed"
 
 
 def _search(query: Query, folder: Path, shown: str) -> Search:
     files = [folder] if folder.is_file() else sorted(folder.rglob(FILE))
+    if not files:
+        raise RunsError(f"there is no {FILE} in {shown}; `ablate report STUDY` writes one")
     found: list[Known] = []
     problems: list[str] = []
     seen: Seen = []
@@ -163,21 +179,30 @@ def _search(query: Query, folder: Path, shown: str) -> Search:
     for path in files:
         name = str(path.relative_to(folder)) if path != folder else path.name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            entries = content["results"]
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            entries = _entries(content)
             hits = [_known(name, content, e) for e in entries if query.finds(e)]
             there = [pair for e in entries for pair in _levels(e)]
             named = {str(e["arm"]) for e in entries}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            problems.append(
-                f"{shown}/{name} is not a file of negative results: {type(error).__name__}: {error}"
-            )
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            where = shown if path == folder else f"{shown}/{name}"
+            problems.append(f"{where} is not a file of negative results: {type(error).__name__}: {error}")
             continue
         results, seen, arms, found = results + len(entries), seen + there, arms | named, found + hits
     search = Search(query.text, len(files), results, tuple(found), tuple(problems))
+    if len(problems) == len(files):
+        raise RunsError("\n".join(["nothing could be read", *problems]))
     if not found:
         _refuse_unknown(query, search, seen, arms)
     return search
+
+
+def _entries(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Raises ValueError for a format that is newer than this program."""
+    if content.get("schema", SCHEMA) != SCHEMA:
+        raise ValueError(f"schema {content['schema']}, this ablate reads {SCHEMA}; upgrade it")
+    entries: list[Mapping[str, Any]] = content["results"]
+    return entries
 
 
 def _refuse_unknown(query: Query, search: Search, seen: Seen, arms: set[str]) -> None:
@@ -251,7 +276,7 @@ def text(search: Search) -> str:
         parts.append(
             f"{k.headline}\n  {'; '.join(k.difference) or 'what the arm changes was not recorded'}\n"
             f"  study {k.study} of {k.created[:10] or 'unknown date'}, {k.outcome}{declared}, "
-            f"budget {k.budget}, {', '.join(k.hardware) or 'hardware not recorded'}\n  {k.path}"
+            f"budget {k.budget}, hardware {', '.join(k.hardware) or 'not recorded'}\n  {k.path}"
         )
     last = f"{len(search.found)} of {_looked(search)}. Another budget or baseline may differ."
     return "\n\n".join([*parts, last])

@@ -42,12 +42,13 @@ def wrong_level(knob: str, names: Callable[[str], bool], level: Level) -> str:
         if not names(path):
             continue
         kinds = schema["items"].get("anyOf", [schema["items"]])
-        levels = [read(one) for kind in kinds for one in kind.get("enum", ())]
-        if not levels:  # a number, or free text
+        levels = [_name(read(one)) for kind in kinds for one in kind.get("enum", ())]
+        number = any(kind.get("type") in ("number", "integer") for kind in kinds)
+        if number:
+            levels += ["a number", "none"]
+        if not levels or _name(level) in levels or (number and isinstance(level, float)):  # none: free text
             return ""
-        if _name(level) in map(_name, levels):
-            return ""
-        allowed += map(_name, levels)
+        allowed += levels
     given = _name(level)
     near = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else "."
@@ -55,7 +56,11 @@ def wrong_level(knob: str, names: Callable[[str], bool], level: Level) -> str:
 
 
 def _name(level: Level) -> str:
-    return level.name if isinstance(level, Named) else f"{level:g}"
+    """A list and settings without a variant have no name: they are shown as they came."""
+    if isinstance(level, Named):
+        inside = (_name(v) if k.isdigit() else f"{k}={_name(v)}" for k, v in level.settings.items())
+        return level.name or ", ".join(inside)
+    return f"{level:g}"
 
 
 def nearest(given: str, known: Iterable[str]) -> list[str]:

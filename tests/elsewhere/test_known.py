@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ablate.elsewhere import RunsError
-from ablate.elsewhere.known import known, text
+from ablate.elsewhere.known import _clone, known, text
 from ablate.report import write_report
 from tests.analysis import synthetic
 
@@ -172,3 +172,82 @@ def test_a_slip_ends_with_2_and_no_torch(tmp_path):
         "except RunsError: sys.exit(3 if 'torch' in sys.modules else 2)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 2
+
+
+@pytest.mark.parametrize("query", ["lr=0.001..0.01", "lr=4e-3,5e-3", "lr=0.4%", "lr=nan", "train.batch=abc"])
+def test_what_no_number_can_be_is_refused_and_not_called_unknown(tmp_path, query):
+    with pytest.raises(RunsError, match="has no level '.*It has a number, none"):
+        known(query, results(tmp_path, a={"train.lr": 0.004, "train.batch": 128}))
+
+
+def test_two_knobs_at_once_are_shown_as_they_were_asked(tmp_path):
+    with pytest.raises(RunsError, match="model.norm has no level 'rmsnorm, train.lr=0.004'"):
+        known("model.norm=rmsnorm,train.lr=0.004", results(tmp_path, a={}))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [('{"results": [{"arm": "a", "difference": [], "levels": {"train.lr": []}}]}', "IndexError"),
+     ("[" * 100_000 + "]" * 100_000, "RecursionError"), ('{"schema": 2, "results": []}', "schema 2, this ablate"),
+     ("", "JSONDecodeError"), ("null", "AttributeError")],
+)  # fmt: skip
+def test_a_damaged_or_newer_file_is_told_in_a_line(tmp_path, content, told):
+    path = tmp_path / "negative-results.json"
+    path.write_text(content)
+    for place in (tmp_path, path):
+        with pytest.raises(RunsError, match="nothing could be read") as error:
+            known("lr", str(place))
+        assert f"{path} is not a file of negative results: " in str(error.value)
+        assert told in str(error.value)
+    (tmp_path / "more").mkdir()
+    results(tmp_path / "more", a={"train.lr": 0.004})
+    found = known("lr=.004", str(tmp_path))
+    assert (len(found.found), len(found.problems)) == (1, 1)
+
+
+def test_a_byte_order_mark_is_no_damage(tmp_path):
+    place = results(tmp_path, a={"train.lr": 0.004})
+    path = tmp_path / "negative-results.json"
+    path.write_text("\ufeff" + path.read_text())
+    assert len(known("lr", place).found) == 1
+
+
+def git(folder, *command):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, "-C", str(folder), *command], check=True, capture_output=True)
+
+
+def test_where_there_is_no_file_nothing_is_said_to_be_unknown(tmp_path):
+    with pytest.raises(RunsError, match="there is no negative-results.json in"):
+        known("lr", str(tmp_path))
+    git(tmp_path, "init", "-q")
+    with pytest.raises(RunsError, match="there is no negative-results.json in file://"):
+        known("lr", f"file://{tmp_path}")  # nothing was ever committed
+    (tmp_path / "large.bin").write_bytes(b"0" * 1000)
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "other")
+    with pytest.raises(RunsError, match="there is no negative-results.json in file://"):
+        known("lr", f"file://{tmp_path}")
+
+
+def test_the_files_alone_are_checked_out_of_a_repository(tmp_path, monkeypatch):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    results(tmp_path / "deep" / "er", a={"train.lr": 0.004})
+    (tmp_path / "large.bin").write_bytes(b"0" * 1000)
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        git(tmp_path, *command)
+    _clone(f"file://{tmp_path}", str(tmp_path / "copy"))
+    there = {str(p.relative_to(tmp_path / "copy")) for p in (tmp_path / "copy").rglob("*") if p.is_file()}
+    assert {p for p in there if not p.startswith(".git/")} == {"deep/er/negative-results.json"}
+
+
+@pytest.mark.parametrize("place", ["me@127.0.0.1:results", "ssh://127.0.0.1:1/results"])
+def test_an_address_of_ssh_is_one(place, monkeypatch):
+    monkeypatch.setenv("GIT_SSH_COMMAND", "false")
+    with pytest.raises(RunsError, match="cannot be cloned"):
+        known("lr", place)
+
+
+def test_an_address_without_its_scheme_says_what_one_looks_like():
+    with pytest.raises(RunsError, match="such as https://HOST/REPOSITORY or user@HOST"):
+        known("lr", "github.com/owner/repository")
