@@ -57,7 +57,10 @@ def analyze(
     curves = by_block(observed, evidence)
     scores = {arm.name: observed.metric(arm.name, outcome.metric) for arm in study.arms}
     unfit = [arm for arm, blocks in observed.diverged.items() if blocks]
-    best = standings(scores, outcome, study.alpha, unfit) if study.paired else dict.fromkeys(scores, "")
+    looks = int(study.elastic["max"]) - int(study.elastic["min"]) + 1 if study.elastic else 1  # all pay
+    best = (
+        standings(scores, outcome, study.alpha / looks, unfit) if study.paired else dict.fromkeys(scores, "")
+    )
     arms = tuple(
         _checked(
             study, arm, outcome, observed,

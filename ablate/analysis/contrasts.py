@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scipy.special import stdtrit
+
 from ablate.analysis import metrics as names
 from ablate.analysis import power
 from ablate.analysis.evidence import Curve, Evidence
@@ -49,13 +51,26 @@ class _Sources:
 
 @dataclass(frozen=True)
 class _Corrected:
-    """The p-values that verdicts rest on, per arm, and how they were corrected."""
+    """What verdicts rest on, per arm: effects, and p-values with how they were corrected."""
 
+    effects: Mapping[str, Effect]
+    tosts: Mapping[str, Equivalence | None]
     p: Mapping[str, float | None]
     equivalence_p: Mapping[str, float | None]
     how: Mapping[str, Correction]
     sequential: Mapping[str, Progress]
+    rule: StoppingRule | None
     family: int
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Effects with diverged trials counted, of the arms that lost blocks; p-values per arm, corrected."""
+
+    effects: Mapping[str, Effect]
+    imputed: Mapping[str, int]
+    p: Mapping[str, float | None]
+    equivalence_p: Mapping[str, float | None]
 
 
 def contrasts(
@@ -64,10 +79,11 @@ def contrasts(
     """arm → its contrast, in the order of the arms."""
     sources = _Sources(study, observed, outcome, evidence)
     pairs = references(study)
-    effects = {arm: sources.effect(outcome.metric, arm, other) for arm, other in pairs.items()}
-    tosts = {arm: equivalence(e, outcome.margin, alpha=study.alpha) for arm, e in effects.items()}
-    corrected = _correct(study, effects, tosts, outcome)
-    found = {arm: _contrast(sources, arm, pairs[arm], effects[arm], tosts[arm], corrected) for arm in pairs}
+    corrected = _correct(
+        study, {arm: sources.effect(outcome.metric, arm, other) for arm, other in pairs.items()}, outcome
+    )
+    counted = _intention_to_treat(sources, pairs, corrected.effects)
+    found = {arm: _contrast(sources, arm, pairs[arm], corrected, counted) for arm in pairs}
     return _beside(sources, pairs, found)
 
 
@@ -77,16 +93,17 @@ def references(study: FrozenStudy) -> dict[str, str]:
     return {arm.name: arm.reference or first for arm in study.arms[1:]}
 
 
-def _correct(
-    study: FrozenStudy, effects: Mapping[str, Effect], tosts: Mapping[str, Equivalence | None],
-    outcome: Outcome,
-) -> _Corrected:  # fmt: skip
+def _correct(study: FrozenStudy, effects: Mapping[str, Effect], outcome: Outcome) -> _Corrected:
     """Holm in the declared family, Benjamini–Hochberg among arms of a screen, nothing for the rest."""
     family = [arm for arm in study.family if arm in effects]
     phases = {arm.name: arm.phase for arm in study.arms}
     again = {arm.name for arm in study.arms if arm.replicate}
     screen = [a for a in effects if a not in family and phases[a] == "screen" and a not in again]
-    sequential = stopping(study, effects, outcome)
+    tosts = {arm: equivalence(e, outcome.margin, alpha=study.alpha) for arm, e in effects.items()}
+    rule, sequential = _rule(study, outcome), dict[str, Progress]()
+    if rule is not None:
+        differences = {arm: _in_order(effects[arm]) for arm in family}
+        sequential = dict(decide(differences, rule).contrasts)
     p = {arm: effects[arm].p for arm in effects}
     tost = {arm: _tost_p(tosts[arm]) for arm in effects}
     how: dict[str, Correction] = dict.fromkeys(effects, "none")
@@ -100,20 +117,46 @@ def _correct(
         tost |= holm({arm: tost[arm] for arm in family})
     p |= benjamini_hochberg({arm: p[arm] for arm in screen})
     tost |= benjamini_hochberg({arm: tost[arm] for arm in screen})
-    return _Corrected(p, tost, how, sequential, len(family))
+    if rule is not None:
+        held = {arm: _at_every_look(effects[arm], tosts[arm], s, rule) for arm, s in sequential.items()}
+        effects = {**effects, **{arm: e for arm, (e, _) in held.items()}}
+        tosts |= {arm: t for arm, (_, t) in held.items()}
+    return _Corrected(effects, tosts, p, tost, how, sequential, rule, len(family))
 
 
-def stopping(study: FrozenStudy, effects: Mapping[str, Effect], outcome: Outcome) -> dict[str, Progress]:
-    """Where the family stands under the study's stopping rule; empty without one."""
+def _rule(study: FrozenStudy, outcome: Outcome) -> StoppingRule | None:
+    """The study's stopping rule; None of one whose blocks are fixed."""
     elastic = study.elastic
     if not {"min", "max"} <= set(elastic) or not study.paired:
-        return {}
-    rule = StoppingRule(
+        return None
+    return StoppingRule(
         int(elastic["min"]), int(elastic["max"]), study.alpha, outcome.margin, outcome.higher_is_better
     )
-    # Blocks in their order: every look is a prefix.
-    family = {arm: list(effects[arm].differences.values()) for arm in study.family if arm in effects}
-    return dict(decide(family, rule).contrasts)
+
+
+def _in_order(e: Effect) -> list[float]:
+    """The differences in the order of the blocks, where every look is a prefix; equal ones where they differ
+    by rounding alone, which only the values they come from can tell.
+    """
+    found = list(e.differences.values())
+    return found if e.sd != 0.0 or e.estimate is None else [e.estimate] * len(found)
+
+
+def _at_every_look(
+    e: Effect, tost: Equivalence | None, s: Progress, rule: StoppingRule
+) -> tuple[Effect, Equivalence | None]:
+    """The effect with the interval that belongs to its sequential p-value: a plain t interval, read where the
+    rule stopped, covers in as little as .91 of studies. None of either before the first look.
+    """
+    if e.df is None or e.se is None or e.estimate is None:
+        return e, tost
+    if s.low is None:
+        note = f"no interval and no test before the first look, at {rule.least} blocks"
+        return replace(e, low=None, high=None, p=None, note=note), None
+    if tost is not None:
+        reach = float(stdtrit(e.df, 1 - rule.level(s.n, rule.alpha, sides=1))) * e.se
+        tost = replace(tost, low=e.estimate - reach, high=e.estimate + reach)
+    return replace(e, low=s.low, high=s.high), tost
 
 
 def _tost_p(tost: Equivalence | None) -> float | None:
@@ -121,24 +164,32 @@ def _tost_p(tost: Equivalence | None) -> float | None:
 
 
 def _contrast(
-    sources: _Sources, arm: str, reference: str, e: Effect, tost: Equivalence | None, corrected: _Corrected
+    sources: _Sources, arm: str, reference: str, corrected: _Corrected, counted: _Counted
 ) -> Contrast:
     study, outcome, observed, alpha = sources.study, sources.outcome, sources.observed, sources.alpha
+    e, tost = corrected.effects[arm], corrected.tosts[arm]
     p, tost_p, in_family = corrected.p[arm], corrected.equivalence_p[arm], arm in study.family
     comparisons = max(1, corrected.family) if in_family else 1
     usable = e.p is not None and bool(e.sd)
     sd = e.sd or 0.0
     strictness: Any = {"alpha": alpha, "comparisons": comparisons, "freedom": e.freedom}
+    sequential = corrected.sequential.get(arm)
+    if corrected.rule is not None and sequential is not None and usable:
+        # What this look may spend; the looks before it only add to the power.
+        strictness |= {"alpha": corrected.rule.level(e.n, alpha / comparisons), "comparisons": 1}
     resolvable = power.resolvable(e.n, sd, **strictness) if usable else None
     needed = power.blocks_needed(outcome.margin, sd, **strictness) if outcome.margin and usable else None
     found = verdict(e, outcome, p, tost_p, alpha)
     text = reason(
         found, e, outcome, p=p, equivalence_p=tost_p, resolvable=resolvable, needed=needed, alpha=alpha,
-        paired=study.paired,
+        test=f"{'sequential ' if sequential else ''}paired t" if study.paired else "Welch t",
+        unit_of_n="blocks" if study.paired else "trials per arm",
     )  # fmt: skip
     text += _of_correction(corrected.how[arm], again=any(a.replicate for a in study.arms if a.name == arm))
-    itt, imputed = _intention_to_treat(sources, arm, reference)
-    completed_only = bool(imputed) and not _holds_with_failures(found, e, itt, outcome, alpha)
+    itt, imputed = counted.effects.get(arm), counted.imputed.get(arm, 0)
+    completed_only = bool(imputed) and itt is not None and not _holds_with_failures(
+        found, e, itt, verdict(itt, outcome, counted.p[arm], counted.equivalence_p[arm], alpha)
+    )  # fmt: skip
     if completed_only:
         text += "; among completed blocks only: with diverged trials at the worst score this does not hold"
     if study.post_hoc:
@@ -151,7 +202,7 @@ def _contrast(
         equivalence=tost, adjusted_equivalence_p=tost_p, resolvable=resolvable, blocks_needed=needed,
         intention_to_treat=itt, imputed=imputed, completed_only=completed_only,
         secondary={m: s for m, s in secondary.items() if s.n}, correction=corrected.how[arm],
-        sequential=corrected.sequential.get(arm), post_hoc=bool(study.post_hoc),
+        sequential=sequential, post_hoc=bool(study.post_hoc),
     )  # fmt: skip
 
 
@@ -215,37 +266,35 @@ def _unpaired(sources: _Sources, pairs: Mapping[str, str]) -> dict[str, Unpaired
     return found
 
 
-def _intention_to_treat(sources: _Sources, arm: str, reference: str) -> tuple[Effect | None, int]:
-    """The effect with diverged trials at the worst score seen in the study; None when no block was lost, or
-    when one of the two has no score at all: the other's worst would say nothing of it.
+def _intention_to_treat(
+    sources: _Sources, pairs: Mapping[str, str], complete: Mapping[str, Effect]
+) -> _Counted:
+    """Every arm that lost a block, or whose reference did, with diverged trials at the worst score seen; the
+    p-values are corrected over the same family as those of complete blocks.
 
-    Divergence is the arm's own doing; a lost process or a full disk is not, and stays missing.
+    Divergence is the arm's own doing; a lost process or a full disk is not, and stays missing. No effect
+    where one of the two has no score at all: the other's worst would say nothing of it.
     """
     observed, outcome = sources.observed, sources.outcome
-    if not observed.failures[arm].total() and not observed.failures[reference].total():
-        return None, 0
-    if not all(observed.metric(name, outcome.metric) for name in (arm, reference)):
-        return None, 0
-    seen = [v for name in observed.values for v in observed.metric(name, outcome.metric).values()]
-    worst = min(seen) if outcome.higher_is_better else max(seen)
-    filled = {
-        name: {**dict.fromkeys(observed.diverged[name], worst), **observed.metric(name, outcome.metric)}
-        for name in (arm, reference)
-    }
-    imputed = len(observed.diverged[arm]) + len(observed.diverged[reference])
-    return sources.between(outcome.metric, filled[arm], filled[reference]), imputed
+    scores = {name: observed.metric(name, outcome.metric) for name in observed.values}
+    seen = [v for blocks in scores.values() for v in blocks.values()]
+    filled, imputed = {}, {}
+    for arm, reference in pairs.items():
+        two = (arm, reference)
+        if not any(observed.failures[name].total() for name in two) or not all(scores[name] for name in two):
+            continue
+        worst = min(seen) if outcome.higher_is_better else max(seen)
+        a, b = ({**dict.fromkeys(observed.diverged[name], worst), **scores[name]} for name in two)
+        filled[arm] = sources.between(outcome.metric, a, b)
+        imputed[arm] = sum(len(observed.diverged[name]) for name in two)
+    corrected = _correct(sources.study, {**complete, **filled}, outcome)
+    effects = {arm: corrected.effects[arm] for arm in filled}
+    return _Counted(effects, imputed, corrected.p, corrected.equivalence_p)
 
 
-def _holds_with_failures(
-    found: Verdict, e: Effect, itt: Effect | None, outcome: Outcome, alpha: float
-) -> bool:
+def _holds_with_failures(found: Verdict, e: Effect, itt: Effect, counted: Verdict) -> bool:
     """Whether a verdict stands when diverged trials count; an inconclusive one cannot fall."""
-    if found == "inconclusive" or itt is None or itt.estimate is None or e.estimate is None:
+    if found in ("inconclusive", counted) or itt.estimate is None or e.estimate is None:
         return True
-    if found == "equivalent":
-        tost = equivalence(itt, outcome.margin, alpha=alpha)
-        return tost is not None and tost.p <= alpha
-    turned = (itt.estimate > 0) != (e.estimate > 0)
-    open_ = itt.low is None or itt.high is None or itt.low <= 0 <= itt.high
     # A worse mean in a wider interval does not speak against "hurts".
-    return not turned and not (found == "helps" and open_)
+    return found == "hurts" and (itt.estimate > 0) == (e.estimate > 0)

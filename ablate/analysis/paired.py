@@ -34,9 +34,9 @@ class Effect:
     estimate: float | None = None
     """mean of arm − reference, in the metric's unit"""
     low: float | None = None
-    """lower end of the t interval, in the metric's unit"""
+    """lower end of the t interval, in the metric's unit; under a stopping rule of the one for every look"""
     high: float | None = None
-    """upper end of the t interval, in the metric's unit"""
+    """upper end of the t interval, in the metric's unit; under a stopping rule of the one for every look"""
     level: float = 0.95
     """coverage of the interval: 0.95 at alpha 0.05"""
     p: float | None = None
@@ -79,7 +79,7 @@ class Equivalence:
     high: float
     """upper end of the interval, in the outcome's unit"""
     level: float
-    """coverage of the interval: 1 − 2α"""
+    """coverage of the interval: 1 − 2α; under a stopping rule at every look"""
 
 
 def effect(

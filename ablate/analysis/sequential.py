@@ -46,6 +46,10 @@ class StoppingRule:
     def looks(self) -> tuple[int, ...]:
         return tuple(dict.fromkeys([*range(self.least, self.most, self.every), self.most]))
 
+    def level(self, n: int, alpha: float, *, sides: int = 2) -> float:
+        """What a look at n blocks may test at, of a contrast that may spend alpha; 0 before the first."""
+        return bounds(self.looks, sides=sides, rho=self.rho).at(n, alpha)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -159,7 +163,7 @@ def _progress(walk: _Walk, p: float | None, tost: float | None, rule: StoppingRu
         settled = "helps" if (walk.estimate > 0) == rule.higher_is_better else "hurts"
     low = high = nominal = None
     if walk.se is not None and walk.estimate is not None:
-        nominal = bounds(rule.looks, rho=rule.rho).at(walk.n, rule.alpha)
+        nominal = rule.level(walk.n, rule.alpha)
         reach = float(stdtrit(walk.n - 1, 1 - nominal / 2)) * walk.se
         low, high = walk.estimate - reach, walk.estimate + reach
     return Progress(

@@ -27,7 +27,8 @@ def reason(
     resolvable: float | None,
     needed: int | None,
     alpha: float,
-    paired: bool = True,
+    test: str = "paired t",
+    unit_of_n: str = "blocks",
 ) -> str:
     """The verdict in a sentence, with the numbers it rests on."""
     unit = f" {outcome.unit}" if outcome.unit else ""
@@ -38,19 +39,18 @@ def reason(
         return text
     if found in ("helps", "hurts"):
         size = f"{abs(effect.estimate or 0):.3g}{unit}"
-        return f"{found} by {size} ({'paired t' if paired else 'Welch t'}, adjusted p {_p(p)})"
+        return f"{found} by {size} ({test}, adjusted p {_p(p)})"
     if not effect.testable:
         return effect.note or "no test is possible"
     text = f"inconclusive (adjusted p {_p(p)}): "
-    blocks = "blocks" if paired else "trials per arm"
-    text += f"{effect.n} {blocks} would see {resolvable:.3g}{unit} or more with 80 % power"
+    text += f"{effect.n} {unit_of_n} would see {resolvable:.3g}{unit} or more with 80 % power"
     if outcome.margin is None:
         return f"{text}; no margin was declared, so equivalence cannot be shown"
     if needed is None:
-        return f"{text}; at this spread over 1,000 {blocks} would be needed to settle it"
+        return f"{text}; at this spread over 1,000 {unit_of_n} would be needed to settle it"
     if needed <= effect.n:
-        return f"{text}; {needed} {blocks} usually settle it at this spread, this draw fell between"
-    return f"{text}; about {needed} {blocks} would settle it at this spread"
+        return f"{text}; {needed} {unit_of_n} usually settle it at this spread, this draw fell between"
+    return f"{text}; about {needed} {unit_of_n} would settle it at this spread"
 
 
 def _p(p: float | None) -> str:

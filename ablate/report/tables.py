@@ -427,12 +427,18 @@ def caption(found: Findings, preset: str = "full") -> str:
         f"Δ: {found.outcome.label} ({found.outcome.metric}, {better} is better) of the arm minus that of "
         f"{against}, "
         f"{'mean within-block difference' if found.paired else 'difference of means'} with its {level} % "
-        f"{'t' if found.paired else 'Welch t'} interval (not corrected for multiplicity). "
+        f"{_interval(found)} (not corrected for multiplicity). "
         f"{tested}: {_test(found)}. "
         f"Equivalent: two one-sided t tests, {margin}, Holm in the same family. "
         + (f"{origin.DECLARED} " if found.imported else "")
         + f"{budget(found)} Hardware: {hardware}."
     )
+
+
+def _interval(found: Findings) -> str:
+    if not found.paired:
+        return "Welch t interval"
+    return "t interval that holds at every look" if found.elastic else "t interval"
 
 
 def budget(found: Findings) -> str:

@@ -223,6 +223,22 @@ def test_equivalence_that_a_diverged_block_would_overturn_is_of_completed_blocks
     assert "a (of completed blocks alone) is equivalent" in found.answer
 
 
+def test_diverged_blocks_are_counted_under_the_familys_correction():
+    """With the diverged block the arm has p = .02 alone and .12 among six: it does not help."""
+    frozen = synthetic.study(["a", "b", "c", "d", "e", "f"], blocks=6, margin=None)
+    base, steady = [70.0, 71.0, 69.5, 70.5, 70.2, 69.9], [1.0, 1.1, 0.9, 1.05, 0.95, 1.0]
+    values = {"baseline": base, "a": [x + d for x, d in zip(base, steady, strict=True)]}
+    values |= {
+        arm: [x + d for x, d in zip(base, (0.4, -0.4, 0.3, -0.2, 0.1, -0.3), strict=True)] for arm in "bcdef"
+    }
+    records = synthetic.of(frozen, values)
+    lost = synthetic.record("a", 0, state="diverged", reason="loss is nan")
+    c = analyze(frozen, [lost if r.trial == lost.trial else r for r in records]).contrasts["a"]
+    assert c.verdict == "helps"
+    assert c.intention_to_treat.p < 0.05 < 6 * c.intention_to_treat.p
+    assert c.completed_only
+
+
 @pytest.mark.parametrize("state", ["diverged", "failed"])
 def test_arms_without_a_score_are_named_with_what_became_of_them(state):
     frozen = synthetic.study(["a", "b"])

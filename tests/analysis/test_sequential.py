@@ -187,3 +187,51 @@ def test_the_report_says_at_every_look_what_the_study_decided_by(seed):
             assert c.adjusted_p == decided.contrasts[arm].adjusted_p
     assert found.contrasts["large"].verdict == "helps"
     assert "sequential over 3 to 8 blocks" in caption(found)
+
+
+ELASTIC = {"min": 3, "max": 10, "until": "settled"}
+
+
+def of(values, **more):
+    """The contrast of arm `a` in a study whose blocks were added by a rule."""
+    baseline, arm = values
+    frozen = synthetic.study(["a"], blocks=len(arm), elastic=ELASTIC, **more)
+    found = analyze(frozen, synthetic.of(frozen, {"baseline": baseline, "a": arm}))
+    return found, found.contrasts["a"]
+
+
+def test_the_interval_beside_a_sequential_p_is_the_one_that_holds_at_every_look():
+    base = np.array([70.0, 71.0, 69.0, 70.5])
+    found, c = of((base, base + [1.1, 1.6, 1.2, 2.0]))
+    assert (c.effect.low, c.effect.high) == (c.sequential.low, c.sequential.high)
+    plain = stdtrit(3, 0.975) * c.effect.se
+    assert c.effect.high - c.effect.estimate > 1.5 * plain  # which covered in .91 of studies that stop
+    assert f"[{c.effect.low:+.1f}, {c.effect.high:+.1f}]" in found.answer
+    assert "sequential paired t" in c.reason
+    assert "t interval that holds at every look" in caption(found)
+    rule = StoppingRule(3, 10, margin=0.5)
+    one_sided = stdtrit(3, 1 - rule.level(4, 0.05, sides=1)) * c.effect.se
+    assert c.equivalence.high == pytest.approx(c.effect.estimate + one_sided)
+
+
+def test_before_the_first_look_there_is_no_interval():
+    _, c = of(([70.0, 71.0], [75.0, 76.1]))
+    assert c.effect.estimate == pytest.approx(5.05)
+    assert (c.effect.low, c.effect.high, c.resolvable, c.equivalence) == (None, None, None, None)
+    assert c.reason == "no interval and no test before the first look, at 3 blocks"
+
+
+def test_differences_that_rounding_made_settle_nothing():
+    base = np.float32([62.1, 63.9, 70.2, 95.3])
+    _, c = of((base, np.float32(base.astype(float) + 0.3)))
+    assert np.ptp(list(c.effect.differences.values())) > 0
+    assert (c.verdict, c.adjusted_p, c.sequential.settled) == ("inconclusive", None, None)
+
+
+def test_the_resolvable_effect_is_one_that_the_rule_finds():
+    base = np.full(10, 70.0)
+    spread = np.array([1, -1, 1, -1, 1, -1, 1, -1, 1, -1]) * 0.9
+    _, c = of((base, base + spread), margin=0.01)
+    shift, rng, studies = c.resolvable / c.effect.sd * 1.25**0.5, np.random.default_rng(7), 1000
+    power = np.mean([run(rng, [shift], StoppingRule(3, 10))[0] == ["helps"] for _ in range(studies)])
+    assert 0.8 - 3 * (0.16 / studies) ** 0.5 <= power <= 0.9  # .65 of what ten fixed blocks resolve
