@@ -64,11 +64,17 @@ def _facts(found: Findings, frozen: Mapping[str, Any]) -> dict[str, tuple[str, s
         "setup": _setup(found, frozen),
         "statistics": _statistics(found),
         "packages": _packages(found),
-        "claims": ("yes" if found.contrasts else "no", found.answer),
+        "claims": _claims(found),
         "reproduce": _reproduce(found, frozen),
         "access": _access(found),
         "licence": _licence(frozen),
     }
+
+
+def _claims(found: Findings) -> tuple[str, str]:
+    known = any(c.effect.estimate is not None for c in found.contrasts.values())
+    text = f"The records bear out: {found.answer} Whether the paper claims more is yours to say."
+    return ("partly", text) if known else ("no", found.answer)
 
 
 def _data(found: Findings) -> tuple[str, str]:
@@ -117,7 +123,6 @@ def _compute(found: Findings) -> tuple[str, str]:
 def _setup(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
     factors = frozen.get("factors") or {}
     varied = "; ".join(f"{knob}: {', '.join(map(_level, levels))}" for knob, levels in factors.items())
-    searched = found.design == "search"
     recipes = any(arm.get("recipe") for arm in frozen.get("arms") or ())
     text = (
         f"Design: {found.design}, {len(found.arms)} arms on {found.blocks} "
@@ -125,10 +130,19 @@ def _setup(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
         + f"; {origin.sharing(found)}. "
         + (f"Varied: {varied or 'see study.json'}. Every arm's complete recipe stands in study.json, every "
            "trial's in its record.json. " if recipes else "No recipe was recorded. ")
-        + ("Hyperparameters were searched within the study." if searched
-           else "Other hyperparameters stay at the baseline's and were not tuned per arm." if recipes else "")
+        + (_kept(found, frozen) if recipes else "")
     )  # fmt: skip
     return ("yes" if recipes else "partly", text.strip())
+
+
+def _kept(found: Findings, frozen: Mapping[str, Any]) -> str:
+    """What became of the hyperparameters that are no factors."""
+    if found.design == "search":
+        return "Hyperparameters were searched within the study."
+    spaces = [s["space"] for s in frozen.get("searches") or () if s.get("phase") == "tune"]
+    if tuned := ", ".join(dict.fromkeys(knob for space in spaces for knob in space)):
+        return f"Tuned for every arm within the study: {tuned}; others stay at the baseline's."
+    return "Other hyperparameters stay at the baseline's and were not tuned per arm."
 
 
 def _level(level: Any) -> str:
@@ -148,11 +162,13 @@ def _statistics(found: Findings) -> tuple[str, str]:
             f"between {'blocks' if found.paired else 'runs of an arm'}; what varies there is not recorded"
         )
     level = f"{100 * (1 - found.alpha):g} %"
+    done = sorted({arm.completed for arm in found.arms})
+    over = " to ".join(str(n) for n in dict.fromkeys([done[0], done[-1]]))
     means = (
-        f"Means over {found.blocks} blocks; differences are within-block with {level} t intervals (normal "
+        f"Means over {over} blocks; differences are within-block with {level} t intervals (normal "
         "differences assumed, exact sign-flip p beside them)"
         if found.paired
-        else f"Means over {found.blocks} trials; differences of means with {level} Welch t intervals (normal "
+        else f"Means over {over} trials; differences of means with {level} Welch t intervals (normal "
         "values assumed, Dunnett's p beside them)"
     )
     text = (
@@ -164,10 +180,9 @@ def _statistics(found: Findings) -> tuple[str, str]:
     )
     if found.post_hoc:
         text += f" Changed after data had arrived: {'; '.join(found.post_hoc)}."
-    return (
-        "yes" if found.blocks > 1 else "no",
-        text if found.blocks > 1 else f"One block: no interval. {text}",
-    )
+    if any(c.effect.low is not None for c in found.contrasts.values()):
+        return ("yes", text)
+    return ("no", f"No interval: no arm has two complete {'pairs' if found.paired else 'trials'}. {text}")
 
 
 def _packages(found: Findings) -> tuple[str, str]:
@@ -192,17 +207,23 @@ def _reproduce(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
         f"; code revision: {code}; random streams are named and seeded per block; records, curves and the "
         "frozen study are plain JSON and Parquet."
     )
-    return ("yes" if found.source else "partly", text)
+    exact = found.provenance.git and all(_published(name) for name in found.provenance.git)
+    return ("yes" if found.source and exact else "partly", text)
 
 
 def _access(found: Findings) -> tuple[str, str]:
-    dirty = [name for name in found.provenance.git if "local changes" in name]
+    dirty = [name for name in found.provenance.git if name != "not recorded" and not _published(name)]
     known = [name for name in found.provenance.git if name != "not recorded"]
     code = ", ".join(known) or "not recorded"
     text = f"Code revision: {code}. Whether code and data are public is yours to say."
     if dirty:
         text += " Some trials ran on local changes that no revision holds: publish them."
     return ("partly" if known else "no", text)
+
+
+def _published(revision: str) -> bool:
+    """Whether a revision holds the code that ran."""
+    return revision != "not recorded" and "local changes" not in revision
 
 
 def _licence(frozen: Mapping[str, Any]) -> tuple[str, str]:

@@ -21,6 +21,7 @@ TOKENS, FLOPS, STEPS = "spent/tokens", "spent/flops", "spent/steps"
 MARKS = {"helps": "↑", "hurts": "↓", "equivalent": "≈", "inconclusive": "?"}
 
 MARKED = ("compact", "cramming", "narang")  # presets that show the verdict as a mark behind Δ
+UNCOUNTED = ("cramming", "narang")  # presets without columns for n and p
 MANY = 4  # notes of one kind that a table carries
 FOR_SCALE = "for scale"  # heading of the reference scores
 
@@ -414,13 +415,13 @@ def caption(found: Findings, preset: str = "full") -> str:
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
     done = [arm.completed for arm in found.arms]
     size = f"{found.blocks} {'blocks' if found.paired else 'trials'}"
-    n = f"n = {size}" if set(done) == {found.blocks} else f"n ≤ {size} (column n)"
+    n = f"n = {size}" if set(done) == {found.blocks} else f"n ≤ {size}{_counted(preset)}"
     margin = f"margin ±{found.outcome.margin:g}{unit}" if found.outcome.margin else "no margin declared"
     against = "the arm before it" if found.design == "cumulative" else "the baseline"
     known = [name for name in found.provenance.hardware if name != NOT_RECORDED]
     hardware = "; ".join(known) or NOT_RECORDED
     better = "higher" if found.outcome.higher_is_better else "lower"
-    tested = "Verdicts" if preset in ("cramming", "narang") else "adj. p"
+    tested = "Verdicts" if preset in UNCOUNTED else "adj. p"
     return (
         f"{found.title or found.name}. {found.question} "
         f"{_of_blocks(found, n)} "
@@ -439,6 +440,10 @@ def _interval(found: Findings) -> str:
     if not found.paired:
         return "Welch t interval"
     return "t interval that holds at every look" if found.elastic else "t interval"
+
+
+def _counted(preset: str) -> str:
+    return "" if preset in UNCOUNTED else " (column n)"
 
 
 def budget(found: Findings) -> str:
@@ -486,21 +491,22 @@ def table_notes(found: Findings, preset: str = "full") -> list[str]:
         notes.append("Underlined: equivalent to the best mean (Bonferroni over all pairs).")
     if preset not in MARKED and any(below_margin(c) for c in found.contrasts.values()):
         notes.append("*: the difference is real (adjusted p below α) but below the margin.")
-    lost = [note for arm in found.arms for note in _lost(found, arm)]
+    lost = [note for arm in found.arms for note in _lost(found, arm, preset)]
     if len(lost) > MANY:
         imputed = any(c.imputed for c in found.contrasts.values())
         where = "; intention-to-treat effects are in the CSV of this table" if imputed else ""
-        lost = [f"{len(lost)} arms, or their references, lost or lack blocks (column n){where}."]
+        lost = [f"{len(lost)} arms, or their references, lost or lack blocks{_counted(preset)}{where}."]
     return notes + lost + [f"Post hoc: {change}." for change in found.post_hoc]
 
 
-def _lost(found: Findings, arm: ArmFindings) -> list[str]:
+def _lost(found: Findings, arm: ArmFindings, preset: str) -> list[str]:
     """The intention-to-treat line of an arm that lost or lacks a block, or whose reference does."""
     c = arm.contrast
     if c is None:
         return []
     # An imported run that is missing was never planned: nobody knows whether it failed or was left out.
-    short = found.imported and found.paired and 0 < c.effect.n < found.blocks
+    unsaid = found.imported or preset in UNCOUNTED
+    short = unsaid and found.paired and 0 < c.effect.n < found.blocks
     if c.intention_to_treat is None and not short:
         return []
     complete = f"{visible(arm.name)}: {c.effect.n} complete {'pair(s)' if found.paired else 'trial(s)'}."

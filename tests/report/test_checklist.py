@@ -42,6 +42,35 @@ def test_without_records_nothing_is_answered_yes_that_records_would_know(tmp_pat
     assert found["acl", "B6"]["answer"] == "no"
     assert found["acl", "C4"]["answer"] == "no"
     assert found["acl", "C1"]["answer"] == "partly"
+    assert found["acl", "C3"]["answer"] == "no"
+    assert found["neurips", "1"]["answer"] == "no"
+    assert found["neurips", "4"]["answer"] == "partly"  # by which code is not known
+
+
+def test_what_a_paper_claims_no_record_knows(root):
+    claims = answers(root)["neurips", "1"]
+    assert claims["answer"] == "partly"
+    assert "model.position=none" in claims["text"]
+    assert "yours to say" in claims["text"]
+
+
+def test_arms_that_lost_blocks_are_no_means_over_all_of_them(tmp_path):
+    frozen = synthetic.study()
+    found = [record for record in synthetic.records(frozen) if (record.arm, record.block) != ("baseline", 0)]
+    root = synthetic.write(tmp_path, frozen, found, curves=False)
+    assert "Means over 4 to 5 blocks" in answers(root)["acl", "C3"]["text"]
+
+
+def test_knobs_tuned_for_every_arm_are_not_said_to_stay(tmp_path):
+    search = {
+        "name": "tune", "base": "baseline", "phase": "tune", "space": {"train.lr": "all"}, "sampler": {},
+        "trials": 4, "blocks": [0], "seed": 0, "budget": {},
+    }  # fmt: skip
+    frozen = synthetic.study(searches=[search])
+    root = synthetic.write(tmp_path, frozen, synthetic.records(frozen), curves=False)
+    text = answers(root)["acl", "C2"]["text"]
+    assert "Tuned for every arm within the study: train.lr" in text
+    assert "not tuned per arm" not in text
 
 
 def test_one_venue_alone_and_what_is_left_to_the_authors(root):

@@ -288,3 +288,14 @@ def test_the_terminal_table_fits_100_columns(found):
     assert max(len(line) for line in text.splitlines()) <= 100
     for word in ("hurts", "helps", "equivalent", "−8.11 [−8.23, −7.98]", "<.001"):
         assert word in text
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_table_without_a_column_of_n_says_whose_blocks_are_missing(preset):
+    frozen = synthetic.study()
+    done = [r for r in synthetic.records(frozen) if (r.arm, r.block) != ("model.position=rope", 0)]
+    table = ablation_table(analyze(frozen, done), preset)
+    counted = any(column.key == "n" for column in table.columns)
+    assert ("(column n)" in table.caption) == counted
+    assert "n ≤ 5 blocks" in table.caption
+    assert counted or "model.position=rope: 4 complete pair(s)." in table.notes
