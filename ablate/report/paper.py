@@ -280,16 +280,14 @@ def _plain(value: float) -> str:
 
 def tasks(found: Findings, heat: Heat) -> Figure:
     """Effects per task as a heat map with its numbers."""
-    rows = heat.rows
-    if len(rows) > ROWS:
-        kept = {bar.arm for bar in _largest([_bar(found, arm.name) for arm, _ in rows])[0]}
-        rows = tuple(row for row in rows if row[0].name in kept)
+    kept, note = _largest([_bar(found, arm.name) for arm, _ in heat.rows])
+    rows = [row for row in heat.rows if row[0].name in {bar.arm for bar in kept}]
     arms = shortened([arm.name for arm, _ in rows], WIDTH / 2, TICKS)
     heads = shortened([names.label(m) for m in heat.metrics], 1.5, TICKS)
     cell = (WIDTH - max(breadth(arm, TICKS) for arm in arms) - 0.2) / len(heads)
     widest = max(breadth(head, TICKS) for head in heads)
     leaning = widest > cell - 0.04
-    figure = _page(WIDTH, 0.8 + 0.22 * len(rows) + (0.7 * widest if leaning else 0))
+    figure = _page(WIDTH, 1.0 + 0.22 * len(rows) + (0.7 * widest if leaning else 0))
     axes = figure.subplots()
     colors = matplotlib.colors.LinearSegmentedColormap.from_list("effects", [RED, "#ffffff", BLUE])
     z = [[_signed(tile.strength, tile.good) * 0.7 for tile in tiles] for _, tiles in rows]
@@ -305,6 +303,8 @@ def tasks(found: Findings, heat: Heat) -> Figure:
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.invert_yaxis()
+    level = f"{100 * (1 - found.alpha):g} %"
+    axes.set_xlabel(f"\u0394 per task; bold: its {level} interval, not corrected, excludes 0{note}")
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure

@@ -111,6 +111,15 @@ def test_no_label_of_a_row_runs_into_the_axes_or_the_numbers(figures: dict[str, 
             assert text.get_window_extent().x0 >= frame.x1 - 1
 
 
+def test_the_heat_map_says_what_bold_means_and_how_many_arms_it_leaves_out() -> None:
+    found = made([f"train.lr={n}" for n in range(paper.ROWS + 3)])
+    heat = series.heat(found)
+    assert heat is not None
+    (axes,) = paper.tasks(found, heat).axes
+    assert "bold: its 95 % interval, not corrected, excludes 0" in axes.get_xlabel()
+    assert f"the {paper.ROWS} largest of {paper.ROWS + 3} effects" in axes.get_xlabel()
+
+
 def test_two_arms_never_have_the_same_label(figures: dict[str, Figure]) -> None:
     for name in ("forest", "tasks", "mechanism"):
         labels = [label.get_text() for label in figures[name].axes[0].get_yticklabels()]
