@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import NOT_RECORDED, Answer, ArmFindings, Check, Contrast, Outcome
@@ -25,7 +25,7 @@ def checks(
     return (
         _divergence(study, arm, c),
         _learning_rate(study, frozen),
-        _switch(study, arm, c),
+        _switch(study, frozen, arm, c),
         _tokens(arm),
         _metric(c, outcome),
         _machine(machines, swing if frozen.budget.get("unit") == "seconds" else 1.0),
@@ -88,21 +88,48 @@ def _place(value: float, low: float, high: float) -> float:
     return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
 
 
-def _switch(study: FrozenStudy, arm: ArmFindings, c: Contrast) -> Check:
-    name = "switch without effect"
-    if not study.paired and c.effect.estimate is not None:
-        if c.effect.estimate:
-            return Check(name, "ruled out", "the mean outcome differs from the reference's")
-        return Check(name, "not ruled out", "the mean outcome equals the reference's")
-    if not c.effect.differences:
+def _switch(study: FrozenStudy, frozen: FrozenArm, arm: ArmFindings, c: Contrast) -> Check:
+    """Did the change reach the model? Where two runs of one recipe differ too, a difference shows nothing."""
+    name, e = "switch without effect", c.effect
+    if e.estimate is None:
         return Check(name, "not checked", "no block has both the arm and its reference")
-    if any(c.effect.differences.values()):
-        return Check(name, "ruled out", "the outcome differs from the reference's")
-    moved = [m for m, e in c.secondary.items() if m != "spent/tokens" and any(e.differences.values())]
-    if moved:
+    if study.paired and not any(e.differences.values()):
+        moved = [m for m, other in c.secondary.items() if _measured(m) and any(other.differences.values())]
+        if not moved:
+            return Check(
+                name, "applies", "outcome and every other score and loss are identical in every block"
+            )
         shown = ", ".join(names.label(m) for m in moved[:3])
         return Check(name, "ruled out", f"the outcome is identical in every block, but {shown} differ")
-    return Check(name, "applies", "outcome and every other metric are identical in every block")
+    if study.paired and study.rules != NOT_RECORDED and frozen.budget.get("unit") != "seconds":
+        return Check(name, "ruled out", "the outcome differs from the reference's at the same seeds")
+    told = _told_apart(study, arm, c)
+    if told:
+        return Check(name, "ruled out", told)
+    why = (
+        "under a budget of time two runs of one recipe differ as well"
+        if frozen.budget.get("unit") == "seconds"
+        else "two runs of one recipe may differ as much"
+    )
+    return Check(name, "not ruled out", f"nothing tells the arm from its reference: {why}")
+
+
+def _measured(metric: str) -> bool:
+    """What a model scored; speed, memory and time differ between any two runs."""
+    return metric.split("/")[0] not in ("throughput", "cost", "spent")
+
+
+def _told_apart(study: FrozenStudy, arm: ArmFindings, c: Contrast) -> str:
+    """What shows that the arm is another model or trains otherwise; empty where nothing does."""
+    reference = next((a.parameters for a in study.arms if a.name == c.reference), None)
+    if arm.parameters and reference and arm.parameters != reference:
+        return f"the arm has {arm.parameters:,} parameters, its reference {reference:,}"
+    equal = c.mechanism.equal_tokens if c.mechanism else None
+    if equal and equal.low is not None and equal.high is not None and not equal.low <= 0 <= equal.high:
+        return "the training loss differs at equal tokens"
+    if c.adjusted_p is not None and c.adjusted_p <= study.alpha:
+        return "the outcome differs from the reference's by more than chance"
+    return ""
 
 
 def _tokens(arm: ArmFindings) -> Check:
@@ -126,24 +153,27 @@ def _metric(c: Contrast, outcome: Outcome) -> Check:
     }  # fmt: skip
     if not others or c.effect.estimate is None:
         return Check(name, "not checked", "nothing else was measured")
+    moved = {m: e for m, e in others.items() if e.p is not None and e.p <= 1 - e.level}
+    shown = ", ".join(names.label(m) for m in moved)
+    if c.verdict == "equivalent":
+        if moved:
+            return Check(name, "not ruled out", f"other measures move: {shown} (p ≤ .05, uncorrected)")
+        return Check(name, "not ruled out", f"{_none(others)}, which shows no equivalence there")
     better = (c.effect.estimate > 0) == outcome.higher_is_better
     against = [
-        names.label(m) for m, e in others.items()
-        if e.p is not None and e.p <= 1 - e.level and ((e.estimate or 0) > 0) == names.higher_is_better(m)
-        and not better
-    ] + [
-        names.label(m) for m, e in others.items()
-        if e.p is not None and e.p <= 1 - e.level and ((e.estimate or 0) > 0) != names.higher_is_better(m)
-        and better
-    ]  # fmt: skip
-    if c.verdict != "equivalent" and against:
-        return Check(
-            name, "not ruled out", f"{', '.join(against)} point(s) the other way (p ≤ .05, uncorrected)"
-        )
-    moved = [names.label(m) for m, e in others.items() if e.p is not None and e.p <= 1 - e.level]
-    if c.verdict == "equivalent" and moved:
-        return Check(name, "not ruled out", f"other measures move: {', '.join(moved)} (p ≤ .05, uncorrected)")
-    return Check(name, "ruled out", f"none of {len(others)} other measures contradicts it")
+        m for m, e in moved.items() if (((e.estimate or 0) > 0) == names.higher_is_better(m)) != better
+    ]
+    if against:
+        shown = ", ".join(names.label(m) for m in against)
+        return Check(name, "not ruled out", f"{shown} point(s) the other way (p ≤ .05, uncorrected)")
+    if not moved:
+        return Check(name, "not ruled out", f"{_none(others)}, for or against it")
+    return Check(name, "ruled out", f"{shown} point(s) the same way, none of {len(others)} the other way")
+
+
+def _none(others: Sized) -> str:
+    one = "the one other measure does not move" if len(others) == 1 else ""
+    return one or f"none of {len(others)} other measures moves (p ≤ .05, uncorrected)"
 
 
 def _machine(machines: int, swing: float) -> Check:
