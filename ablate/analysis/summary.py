@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ablate.analysis.findings import ArmFindings, Contrast, Findings
+from ablate.analysis.findings import ArmFindings, Contrast, Findings, Term
+from ablate.analysis.paired import Effect
 
 
 def answer(found: Findings) -> str:
@@ -32,7 +33,7 @@ def answer(found: Findings) -> str:
         hits = {name: c for name, c in contrasts.items() if c.verdict == word}
         if hits:
             listed = _listed(
-                [f"{name} ({_interval(c)}{unit}{_of_completed(c)})" for name, c in _by_size(hits)]
+                [f"{name} ({_interval(c.effect)}{unit}{_of_completed(c)})" for name, c in _by_size(hits)]
             )
             parts.append(f"{listed} {word if len(hits) == 1 else word[:-1]}")
     same = [
@@ -47,8 +48,28 @@ def answer(found: Findings) -> str:
         parts.append(f"{_listed(open_)} {'remains' if len(open_) == 1 else 'remain'} inconclusive")
     if lost:
         parts.append(f"without a verdict: {_listed(list(lost.values()))}")
+    parts += _interactions(found)
     text = "; ".join(parts)
     return f"On {found.outcome.label}: {text}."
+
+
+def _interactions(found: Findings) -> list[str]:
+    """Which factors of a factorial study depend on each other, as far as it shows."""
+    terms = [t for t in found.interactions.terms if len(t.factors) > 1] if found.interactions else []
+    if not terms:
+        return []
+    unit = f" {found.outcome.unit}" if found.outcome.unit else ""
+    shown = [
+        f"{' or '.join((t.name, *t.aliases))} ({_interval(t)}{unit})"
+        for t in sorted(terms, key=lambda t: -abs(t.estimate)) if t.adjusted_p <= found.alpha
+    ]  # fmt: skip
+    if not shown:
+        return [
+            f"none of {len(terms)} interactions is clear"
+            if len(terms) > 1
+            else "the interaction is not clear"
+        ]
+    return [f"interaction{'s' if len(shown) > 1 else ''}: {_listed(shown)}"]
 
 
 def _without_blocks(found: Findings, contrasts: Mapping[str, Contrast]) -> dict[str, str]:
@@ -76,8 +97,7 @@ def _by_size(hits: dict[str, Contrast]) -> list[tuple[str, Contrast]]:
     return sorted(hits.items(), key=lambda item: -abs(item[1].effect.estimate or 0))
 
 
-def _interval(contrast: Contrast) -> str:
-    e = contrast.effect
+def _interval(e: Effect | Term) -> str:
     if e.estimate is None or e.low is None or e.high is None:
         return "no interval"
     half = (e.high - e.low) / 2  # shown with two digits

@@ -170,4 +170,15 @@ def test_a_factorial_studys_findings_carry_them():
     found = analyze(frozen, synthetic.of(frozen, {a: v.values() for a, v in named.items()}))
     assert found.interactions is not None
     assert terms(found.interactions)["a=1 × b=1"].adjusted_p < 0.05
+    assert "; interaction: a=1 × b=1 (−" in found.answer
+    assert found.answer.endswith(" points).")
     assert analyze(synthetic.study(), synthetic.records(synthetic.study())).interactions is None
+
+
+def test_the_answer_says_where_no_interaction_shows():
+    frozen = synthetic.study(["a", "b", "both"], design="factorial")
+    own = ({"a": "0", "b": "0"}, {"a": "1", "b": "0"}, {"a": "0", "b": "1"}, {"a": "1", "b": "1"})
+    arms = [a.model_copy(update={"levels": v}) for a, v in zip(frozen.arms, own, strict=True)]
+    frozen = frozen.model_copy(update={"arms": arms})
+    found = analyze(frozen, synthetic.records(frozen, effects={"a": 2.0, "b": 1.0, "both": 3.0}))
+    assert found.answer.endswith("; the interaction is not clear.")
