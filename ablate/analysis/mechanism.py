@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ablate.analysis.evidence import Curve, level_at
 from ablate.analysis.findings import Curvature, Mechanism
@@ -35,7 +35,7 @@ def mechanism(
     return Mechanism(
         metric=METRIC, seconds=sum(row[3] for row in usable.values()) / n,
         tokens=sum(row[4] for row in usable.values()) / n, tokens_ratio=ratio,
-        equal_time=time, equal_tokens=tokens, speed=speed, note=_note(ratio),
+        equal_time=time, equal_tokens=tokens, speed=speed, note=_note([row[5] for row in usable.values()]),
     )  # fmt: skip
 
 
@@ -56,10 +56,13 @@ def _split(arm: Curve, reference: Curve) -> Row | None:
     return row if all(math.isfinite(x) for x in row) else None
 
 
-def _note(ratio: float) -> str:
-    if abs(ratio - 1) < 0.01:
+def _note(ratios: Sequence[float]) -> str:
+    """`ratios`: tokens of the arm over those of its reference, by block."""
+    if all(abs(ratio - 1) < 0.01 for ratio in ratios):
         return "both read the same number of tokens within 1 %: speed bought nothing"
-    faster = "the arm" if ratio > 1 else "the reference"
+    if min(ratios) < 1 < max(ratios):
+        return "which of the two was faster differs from block to block"
+    faster = "the arm" if max(ratios) > 1 else "the reference"
     # Schedules follow the share of the budget, so the faster run is read off before its rate had decayed.
     return f"at equal tokens {faster} is read off before its learning rate had decayed to the end"
 

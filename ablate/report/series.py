@@ -103,7 +103,7 @@ def heat(found: Findings) -> Heat | None:
     # One broken arm must not bleach all others: full colour from the 95th percentile on.
     strongest = sizes[min(len(sizes) - 1, int(0.95 * len(sizes)))] or sizes[-1] or 1.0
     rows = tuple(
-        (found.arm(name), tuple(_tile(m, e, strongest) for m, e in zip(shown, row, strict=True)))
+        (found.arm(name), tuple(_tile(found, m, e, strongest) for m, e in zip(shown, row, strict=True)))
         for name, row in effects.items()
     )
     return Heat(tuple(shown), rows, strongest)
@@ -114,11 +114,12 @@ def _effect(found: Findings, arm: ArmFindings, metric: str) -> Effect | None:
     return arm.contrast.effect if metric == found.outcome.metric else arm.contrast.secondary.get(metric)
 
 
-def _tile(metric: str, e: Effect | None, strongest: float) -> Tile:
+def _tile(found: Findings, metric: str, e: Effect | None, strongest: float) -> Tile:
     if e is None or e.estimate is None:
         return Tile(None)
     clear = e.low is not None and e.high is not None and not e.low <= 0 <= e.high
-    good = (e.estimate > 0) == names.higher_is_better(metric)
+    own = metric == found.outcome.metric  # whose direction the study declares
+    good = (e.estimate > 0) == (found.outcome.higher_is_better if own else names.higher_is_better(metric))
     return Tile(e, good, min(1.0, abs(e.estimate) / strongest), clear)
 
 

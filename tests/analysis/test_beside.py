@@ -16,6 +16,7 @@ from ablate.analysis.multiplicity import benjamini_hochberg
 from ablate.analysis.pairing import pairing
 from ablate.analysis.search import best_of_k
 from ablate.analysis.unpaired import dunnett, unpaired
+from ablate.report.series import heat
 from ablate.scheduling.importance import importance
 
 from . import synthetic
@@ -115,6 +116,21 @@ def test_speed_and_quality_are_told_apart():
     assert slow.speed.estimate == pytest.approx(np.log(2), abs=0.03)
     for found in (fast, better, slow):
         assert found.equal_time.estimate == pytest.approx(found.equal_tokens.estimate + found.speed.estimate)
+
+
+def test_speeds_that_differ_both_ways_are_not_called_equal():
+    """× 1.25 and × 0.8 in turn: the mean ratio is near 1, and neither arm was the faster."""
+    arms = {b: curve(1.25 if b % 2 else 0.8, 10.0) for b in range(4)}
+    found = mechanism(arms, {b: curve(1.0, 10.0) for b in range(4)})
+    assert found.tokens_ratio == pytest.approx(1.0, abs=0.03)
+    assert found.note == "which of the two was faster differs from block to block"
+
+
+def test_the_heat_map_takes_the_outcomes_direction_from_the_study():
+    frozen = synthetic.study(["a"], metric="tasks/edits", higher_is_better=False)
+    found = analyze(frozen, synthetic.records(frozen, effects={"a": -5.0}))
+    ((_, tiles),) = heat(found).rows
+    assert tiles[heat(found).metrics.index("tasks/edits")].good
 
 
 def test_the_curve_of_a_failed_trial_is_read_but_counts_for_nothing(tmp_path):
