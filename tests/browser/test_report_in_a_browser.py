@@ -109,6 +109,20 @@ def test_a_narrow_column_breaks_names_between_their_words(open_page, report):
     assert [line for line in lines if line[2] > 1] == []
 
 
+def test_on_a_phone_the_checks_break_between_words(open_page, report):
+    page = open_page(report, viewport=PHONE).page
+    torn = page.evaluate("""() => {
+      document.querySelectorAll('details').forEach((d) => { d.open = true; });
+      return [...document.querySelectorAll('.checks tbody th')].filter((th) => {
+        const range = document.createRange();
+        range.selectNodeContents(th);
+        const rows = new Set([...range.getClientRects()].map((r) => Math.round(r.top)));
+        return th.textContent.trim() && rows.size > th.textContent.trim().split(/\\s+/).length;
+      }).map((th) => th.textContent);
+    }""")
+    assert torn == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "desk"])
 def test_axe_finds_nothing_to_object_to(open_page, report, scheme, viewport):
