@@ -70,7 +70,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption with the tables it stands at."""
+    """A caption, or a note below a table, with the tables it stands at."""
 
     file: Path
     line: int
@@ -85,6 +85,7 @@ class Shown:
     heads: tuple[tuple[str | None, ...], ...]
     lines: tuple[Line, ...]
     captions: tuple[Caption, ...] = ()
+    notes: tuple[Caption, ...] = ()
     sure: bool = True  # false: it stands near the comment of another table and may be anybody's
 
 
@@ -150,7 +151,12 @@ def _pipe_table(
         *([_paragraph(lines, end, comment)] if sure else []),
     ]
     said = [Caption(about.file, at + 1, text, (about,)) for at, text in captions if _is_caption(text)]
-    return Shown(tuple(heads), tuple(grouped(found)), tuple(said), sure)
+    notes = tuple(
+        Caption(about.file, at + 1, _md_text(lines[at][2:]), (about,))
+        for at in range(end, comment if sure else end)
+        if lines[at].startswith(("- ", "* "))
+    )
+    return Shown(tuple(heads), tuple(grouped(found)), tuple(said), notes, sure)
 
 
 def _paragraph(lines: Sequence[str], start: int, end: int, *, last: bool = False) -> tuple[int, str]:

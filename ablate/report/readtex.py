@@ -48,6 +48,8 @@ _FLOAT = re.compile(r"(?:sideways|wrap|long|xl|sub|SC|margin)?(?:table|tab|tabul
 _CAPTION = re.compile(r"\\caption(?:of\s*\{[^}]*\})?\*?\s*(?:\[[^\]]*\]\s*)?(?=\{)")
 _TEN = re.compile(r"\s*\\(?:times|cdot)\s*10\s*\^\s*(?:\{\s*([+-]?\d+)\s*\}|(\d))")
 _SCRIPT = re.compile(r"[\^_]\{((?:[^{}]|\{[^{}]*\})*)\}|\^(?:\\[A-Za-z]+|\w)")
+_NOTES = re.compile(r"\\begin\s*\{tablenotes\}(.*?)\\end\s*\{tablenotes\}", re.DOTALL)
+_ITEM = re.compile(r"\\item(?![A-Za-z])(?:\s*\[[^\]]*\])?((?:(?!\\item(?![A-Za-z])).)*)", re.DOTALL)
 # command → arguments in braces, and which of them is shown (none: -1)
 _ARGUMENTS = {
     "multicolumn": (3, 2), "multirow": (3, 2), "textcolor": (2, 1), "colorbox": (2, 1), "makecell": (1, 0),
@@ -167,13 +169,13 @@ def read_latex(file: Path) -> Iterator[Shown]:
     document.read(file)
     text = "".join(document.pieces)
     blocks = [block for block in _Scan(document, text).blocks if _ours(block)]
-    captions = list(_captions(document, text, blocks))
+    captions, notes = list(_captions(document, text, blocks)), list(_notes(document, text, blocks))
     for i, block in enumerate(blocks):
         heads = _heads(block)
-        own = tuple(caption for caption, at in captions if i in at)
+        own, below = (tuple(said for said, at in found if i in at) for found in (captions, notes))
         lines = [_line(document, row) for row in block.rows[len(heads) :] if _is_row(block, row, heads)]
         shown = tuple(tuple(cells[1:]) for head in heads if len(cells := _cells(head.cells)) > 1)
-        yield Shown(shown, tuple(grouped(lines)), own)
+        yield Shown(shown, tuple(grouped(lines)), own, below)
 
 
 def _ours(block: _Block) -> bool:
@@ -387,6 +389,18 @@ def _captions(document: _Document, text: str, blocks: Sequence[_Block]) -> Itera
             said = plain(text[found.end() + 1 : _closing(text, found.end())])
             of = {(row.about.file, row.about.line): row.about for i in at for row in blocks[i].rows}
             yield Caption(*document.place(found.start()), said, tuple(of.values())), at
+
+
+def _notes(document: _Document, text: str, blocks: Sequence[_Block]) -> Iterator[tuple[Caption, set[int]]]:
+    """The items of `tablenotes` with the tables of their float."""
+    floats = list(_floats(text))
+    for notes in _NOTES.finditer(text):
+        around = [f for f in floats if f[0] <= notes.start() < f[1]]
+        first, last = min(around, key=lambda f: f[1] - f[0], default=(0, 0))
+        at = {i for i, block in enumerate(blocks) if first <= block.start and block.end <= last}
+        of = {(row.about.file, row.about.line): row.about for i in at for row in blocks[i].rows}
+        for item in _ITEM.finditer(text, notes.start(1), notes.end(1)):
+            yield Caption(*document.place(item.start()), plain(item[1]), tuple(of.values())), at
 
 
 def _distance(block: _Block, at: int) -> int:

@@ -25,6 +25,7 @@ from ablate.report.numbers import MINUS
 from ablate.report.reading import (
     CSV,
     About,
+    Caption,
     Line,
     Shown,
     VerifyError,
@@ -33,7 +34,7 @@ from ablate.report.reading import (
     read_markdown,
 )
 from ablate.report.readtex import read_latex
-from ablate.report.tables import MARKS, PRESETS, Cell, ablation_table
+from ablate.report.tables import MARKS, PRESETS, Cell, ablation_table, table_notes
 from ablate.report.visible import visible
 
 __all__ = ["Drift", "Unchecked", "Verdict", "VerifyError", "verify"]
@@ -223,6 +224,11 @@ class _Now:
         return _Cell()
 
     @cached_property
+    def notes(self) -> list[str]:
+        """The notes below the tables of all presets."""
+        return [note for preset in PRESETS for note in table_notes(self.found, preset)]
+
+    @cached_property
     def labels(self) -> dict[str, str]:
         """Plain label → the arm or reference score that it can only be."""
         made: dict[str, set[str]] = {}
@@ -266,6 +272,11 @@ def _plain(heading: str) -> str:
     return "".join(c for c in heading.casefold() if c.isalnum())
 
 
+def _worded(note: str) -> str:
+    """A note's words, numbers left out."""
+    return re.sub(r"[\W\d_]+", "", note)
+
+
 _DIGITS = re.compile(r"\d+")
 
 
@@ -298,6 +309,18 @@ class _Check:
             if len(others) < len(caption.of) and all(about.facts for about in others):
                 known = [{k: v for k, v in about.facts.items() if v != NOT_RECORDED} for about in others]
                 self._caption(caption.file, caption.line, caption.text, known)
+
+        for note in table.notes:
+            if note.of and all(about.study in (self.now.found.name, "") for about in note.of):
+                self._note(note)
+
+    def _note(self, note: Caption) -> None:
+        """A note as the table has it now, but for its numbers; authors' own notes are theirs."""
+        said = _numbers(note.text)
+        now = [text for text in self.now.notes if said and _worded(text) == _worded(note.text)]
+        self.numbers += len(said) if now else 0
+        if now and all(_numbers(text) != said for text in now):
+            self._drift(note.file, note.line, "", "note", f"'{note.text}'", f"'{now[0]}'")
 
     def _comment(self, about: About) -> None:
         """The facts as they were when the table was written."""

@@ -472,6 +472,28 @@ def test_a_label_with_other_digits_or_of_another_arm_is_drift(tmp_path, format):
     assert verify(file, root).holds
 
 
+@pytest.mark.parametrize("format", ["latex", "markdown"])
+def test_the_effect_by_intention_to_treat_below_a_table_is_checked(tmp_path, format):
+    frozen = synthetic.study()
+    found = [
+        record.model_copy(update={"state": "diverged", "metrics": {}})
+        if (record.arm, record.block) == ("model.position=rope", 1)
+        else record
+        for record in synthetic.records(frozen)
+    ]
+    root = synthetic.write(tmp_path / "run", frozen, found)
+    file = export(root, tmp_path, format)
+    text = file.read_text()
+    assert verify(file, root).holds
+    note = re.search(r"model.position=rope: 4 complete.*", text)
+    for digit in re.finditer(r"\d", note[0]):
+        at = note.start() + digit.start()
+        file.write_text(text[:at] + str((int(digit[0]) + 1) % 10) + text[at + 1 :])
+        assert [drift.column for drift in verify(file, root).drifts] == ["note"], digit
+    file.write_text(text.replace(note[0], "RoPE lost 1 of 7 runs."))
+    assert verify(file, root).holds
+
+
 def test_a_bound_of_a_p_value_is_no_number(root, tmp_path):
     file = export(root, tmp_path, "markdown", "compact")
     text = file.read_text()
