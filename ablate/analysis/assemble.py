@@ -204,10 +204,11 @@ Scores = Mapping[str, Mapping[int, float]]
 
 
 def _interactions(study: FrozenStudy, scores: Scores) -> Interactions | None:
-    """Of factorial data alone: arms of a search or a tuning are no design."""
+    """Of factorial data alone, a probe's among them: arms of a search or a tuning are no design."""
     levels = {
-        arm.name: dict(arm.levels) for arm in study.arms if arm.phase == "confirm" and not arm.replicate
-    }
+        arm.name: dict(arm.levels) for arm in study.arms
+        if not (arm.search or arm.replicate or arm.phase == "tune")
+    }  # fmt: skip
     reference = levels.get(study.arms[0].name) or {}
     if len(reference) < 2 or not is_factorial(levels, reference):
         return None

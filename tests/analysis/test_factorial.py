@@ -182,3 +182,26 @@ def test_the_answer_says_where_no_interaction_shows():
     frozen = frozen.model_copy(update={"arms": arms})
     found = analyze(frozen, synthetic.records(frozen, effects={"a": 2.0, "b": 1.0, "both": 3.0}))
     assert found.answer.endswith("; the interaction is not clear.")
+
+
+def test_a_probe_shows_where_single_effects_do_not_add_up():
+    """Arms outside the family, on two of five blocks, that change two factors at once."""
+    own = {"baseline": "000", "a": "100", "b": "010", "c": "001", "a, b": "110", "b, c": "011"}
+    frozen = synthetic.study([k for k in own if k != "baseline"], family=["a", "b", "c"])
+    arms = [
+        arm.model_copy(
+            update={
+                "levels": dict(zip("abc", own[arm.name], strict=True)),
+                "phase": "screen" if "," in arm.name else "confirm",
+            }
+        )
+        for arm in frozen.arms
+    ]
+    frozen = frozen.model_copy(update={"arms": arms})
+    effects = {"a": 1.0, "b": 1.0, "c": 0.0, "a, b": -2.0, "b, c": 1.0}
+    records = synthetic.records(frozen, effects=effects)
+    found = analyze(frozen, [r for r in records if "," not in r.arm or r.block < 2])
+    assert terms(found.interactions)["a=1 × b=1"].high < -3
+    assert terms(found.interactions)["b=1 × c=1"].adjusted_p > 0.05
+    assert "a=1 × c=1 cannot be estimated" in " ".join(found.interactions.notes)
+    assert "interaction: a=1 × b=1" in found.answer
