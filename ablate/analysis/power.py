@@ -127,7 +127,8 @@ def warnings(blocks: int, family: int, *, alpha: float = 0.05) -> list[str]:
     found = []
     if blocks == 2:
         found.append(
-            "2 blocks leave 1 degree of freedom: a 95 % interval is 12.7 standard errors wide on each side"
+            f"2 blocks leave 1 degree of freedom: a {100 * (1 - alpha):g} % interval is "
+            f"{float(stdtrit(1, 1 - alpha / 2)):.3g} standard errors wide on each side"
         )
     least, needed = smallest_sign_flip_p(blocks), blocks_for_sign_flip(family, alpha)
     if least > alpha:

@@ -48,28 +48,34 @@ def answer(found: Findings) -> str:
         parts.append(f"{_listed(open_)} {'remains' if len(open_) == 1 else 'remain'} inconclusive")
     if lost:
         parts.append(f"without a verdict: {_listed(list(lost.values()))}")
-    parts += _interactions(found)
+    parts += _model(found)
     text = "; ".join(parts)
     return f"On {found.outcome.label}: {text}."
 
 
-def _interactions(found: Findings) -> list[str]:
-    """Which factors of a factorial study depend on each other, as far as it shows."""
-    terms = [t for t in found.interactions.terms if len(t.factors) > 1] if found.interactions else []
-    if not terms:
+def _model(found: Findings) -> list[str]:
+    """What the model of a factorial study says: which factors depend on each other and, where no arm changes
+    one alone, which of them matter.
+    """
+    if not found.interactions or not found.interactions.terms:
         return []
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
-    shown = [
-        f"{' or '.join((t.name, *t.aliases))} ({_interval(t)}{unit})"
-        for t in sorted(terms, key=lambda t: -abs(t.estimate)) if t.adjusted_p <= found.alpha
-    ]  # fmt: skip
-    if not shown:
-        return [
-            f"none of {len(terms)} interactions is clear"
-            if len(terms) > 1
-            else "the interaction is not clear"
-        ]
-    return [f"interaction{'s' if len(shown) > 1 else ''}: {_listed(shown)}"]
+    parts = []
+    for what, crossed in (("main effect", False), ("interaction", True)):
+        terms = [t for t in found.interactions.terms if (len(t.factors) > 1) == crossed]
+        if not terms or (found.design != "fractional" and not crossed):
+            continue
+        shown = [
+            f"{' or '.join((t.name, *t.aliases))} ({_interval(t)}{unit})"
+            for t in sorted(terms, key=lambda t: -abs(t.estimate)) if t.adjusted_p <= found.alpha
+        ]  # fmt: skip
+        if shown:
+            parts.append(f"{what}{'s' if len(shown) > 1 else ''}: {_listed(shown)}")
+        else:
+            parts.append(
+                f"none of {len(terms)} {what}s is clear" if len(terms) > 1 else f"the {what} is not clear"
+            )
+    return parts
 
 
 def _without_blocks(found: Findings, contrasts: Mapping[str, Contrast]) -> dict[str, str]:

@@ -205,3 +205,12 @@ def test_a_probe_shows_where_single_effects_do_not_add_up():
     assert terms(found.interactions)["b=1 × c=1"].adjusted_p > 0.05
     assert "a=1 × c=1 cannot be estimated" in " ".join(found.interactions.notes)
     assert "interaction: a=1 × b=1" in found.answer
+
+
+def test_the_answer_of_a_fraction_names_main_effects_and_what_they_are_confounded_with():
+    half = {k: v for k, v in full().items() if sum(map(int, v.values())) % 2 == 0}  # resolution III
+    frozen = synthetic.study([k for k in half if k != "000"], design="fractional")
+    arms = [a.model_copy(update={"levels": v}) for a, v in zip(frozen.arms, half.values(), strict=True)]
+    frozen = frozen.model_copy(update={"arms": arms})
+    found = analyze(frozen, synthetic.records(frozen, effects={"110": 3.0, "101": 3.0, "011": 0.0}))
+    assert "; main effect: a=1 or b=1 × c=1 (+2.95 [" in found.answer  # no arm changes a alone
