@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from ablate.bench.errors import BenchError
 from ablate.bench.glue_report import OURS, Report, Row
-from ablate.bench.run import circumstances, name_of, place
+from ablate.bench.run import circumstances, clock_of, place
 from ablate.bench.subjects import synchronizer
 from ablate.bench.trainer import GROUPED, PADDED, Padding, Peer, quiet, require_packages
 from ablate.evaluation import EvaluateSpec, check
@@ -78,19 +78,16 @@ def bench(
                     row.seconds[who].append(seconds)
                     row.scores[who].append(score)
                     tell(f"round {turn + 1} of {rounds}: {row.task}, {who}: {seconds:.1f} s, {score:.1f}")
+    precision = "bf16" if pretrained.recipe.train.precision.finetunes_in_bf16 else "fp32"
     return Report(
         checkpoint=str(given),
         family=contest.family,
-        precision="bf16" if pretrained.recipe.train.precision.finetunes_in_bf16 else "fp32",
-        device=name_of(where),
-        threads=torch.get_num_threads(),
-        clock=contest.clock,
         rounds=rounds,
         finetune=pretrained.recipe.finetune.model_dump(mode="json"),
         longest=longest(pretrained.recipe),
         notes=notes,
         rows=rows,
-        **circumstances(),
+        **circumstances(where, contest.clock, precision),
     )
 
 
@@ -228,7 +225,7 @@ class Contest:
         self._wait = synchronizer(device)
         self.names = [OURS, *self._peers]
         self.family = pretrained.family.name if pretrained.family else "the package's own sources"
-        self.clock = "cpu" if device.type == "cpu" else "wall"
+        self.clock = clock_of(device)
 
     def run(self, who: str, spec: EvaluateSpec, seed: int) -> tuple[float, float]:
         """Seconds of one fine-tuning run, and its score."""

@@ -6,6 +6,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ablate.bench.run import Run
 from ablate.bench.show import threads
 
 OURS = "ablate"
@@ -41,24 +42,16 @@ class Row:
         return f"{statistics.mean(found):.1f}{spread}"
 
 
-@dataclass(frozen=True)
-class Report:
-    """One run of the bench."""
+@dataclass(frozen=True, kw_only=True)
+class Report(Run):
+    """One run of the bench; its precision is that of fine-tuning."""
 
     checkpoint: str
     family: str  # what the peer fine-tunes
-    precision: str  # of fine-tuning
-    device: str
-    threads: int
-    clock: str  # cpu or wall: what seconds are of
     rounds: int
     finetune: dict[str, Any]
     longest: int  # tokens that the padded peer fills every row up to
     notes: list[str]  # what is not equal, or was made so
-    load: list[float]  # the machine's load average at the end
-    date: str
-    command: str
-    provenance: dict[str, Any]
     rows: list[Row]
 
     @property
@@ -82,7 +75,7 @@ class Report:
             "times": {who: self.times(who) for who in self.peers},
             "floor": FLOOR,
         }
-        return {**asdict(self), "rows": rows, "suite": suite}
+        return {**super().to_dict(), "rows": rows, "suite": suite}
 
     def text(self) -> str:
         """A table in Markdown, and what it was measured by."""

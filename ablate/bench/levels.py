@@ -10,15 +10,14 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from ablate.bench.candidates import Candidate, Found, candidates
 from ablate.bench.measure import step
 from ablate.bench.relative import Cost, Row, Table
-from ablate.bench.run import circumstances, name_of, place
+from ablate.bench.run import Run, circumstances, clock_of, place
 from ablate.bench.subjects import changed, ours, size_of
 from ablate.bench.training import require_possible
 from ablate.recipe import Recipe
@@ -27,16 +26,12 @@ EVERY = 8  # levels between two measurements of the default
 LAYER_DROP_STEPS = 16  # over which its draws even out
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, kw_only=True)
+class Report(Run):
     """One run."""
 
     recipe: str
-    precision: str
     compiled: bool
-    device: str
-    threads: int
-    clock: str  # cpu or wall
     micro_batch: int
     batch: int  # rows per update
     first_batch: int  # rows per update where a ramp begins
@@ -45,18 +40,11 @@ class Report:
     rounds: int
     steps: int
     threshold: float
-    load: list[float]
-    date: str
-    command: str
-    provenance: dict[str, Any]
     default: Row
     itself: list[float]  # speeds of the default relative to its own neighbours: what a ratio can be off by
     levels: list[Row]
     not_here: dict[str, str]  # levels that this recipe, machine or device cannot have, and why
     left_out: dict[str, str]  # knobs that leave a training step's work as it is, and why
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def bench(
@@ -89,11 +77,7 @@ def bench(
     table = Table(turns, full / rows, first / rows, threshold, lambda one: _emulated(one, where))
     return Report(
         recipe=name,
-        precision=recipe.train.precision.kind,
         compiled=recipe.train.compile,
-        device=name_of(where),
-        threads=torch.get_num_threads(),
-        clock=lab.clock,
         micro_batch=rows,
         batch=full,
         first_batch=first,
@@ -107,7 +91,7 @@ def bench(
         levels=[table.row(one, one.name) for one in found.candidates],
         not_here=found.refused,
         left_out=found.left_out,
-        **circumstances(),
+        **circumstances(where, lab.clock, recipe.train.precision.kind),
     )
 
 
@@ -141,7 +125,7 @@ class _Lab:
 
     def __init__(self, device: torch.device, rows: int, vocabulary: int, steps: int) -> None:
         self.device, self.rows, self.vocabulary, self.steps = device, rows, vocabulary, steps
-        self.clock = "cpu" if device.type == "cpu" else "wall"
+        self.clock = clock_of(device)
         gc.freeze()  # what is loaded by now stays: a collection after every level need not look at it
 
     def turn(

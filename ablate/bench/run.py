@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import sys
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -39,9 +40,35 @@ def command() -> str:
     return "ablate " + " ".join(sys.argv[1:])
 
 
-def circumstances() -> dict[str, Any]:
-    """Fields of every report, at its end: load average, date, command, provenance."""
+def clock_of(device: torch.device) -> str:
+    """`cpu` or `wall`: on a GPU only the wall counts, and on a shared CPU its own seconds are steadier."""
+    return "cpu" if device.type == "cpu" else "wall"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What every report tells of the run it is of."""
+
+    precision: str
+    device: str
+    threads: int
+    clock: str  # cpu or wall: what seconds, rates and ratios are read from
+    load: list[float]  # the machine's load average at the end
+    date: str
+    command: str
+    provenance: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def circumstances(device: torch.device, clock: str, precision: str) -> dict[str, Any]:
+    """The fields of a `Run`, at its end."""
     return {
+        "precision": precision,
+        "device": name_of(device),
+        "threads": torch.get_num_threads(),
+        "clock": clock,
         "load": [round(value, 2) for value in os.getloadavg()],
         "date": datetime.date.today().isoformat(),
         "command": command(),

@@ -21,7 +21,7 @@ import torch
 from ablate.bench.errors import BenchError
 from ablate.bench.measure import spread, step
 from ablate.bench.points import Point, points
-from ablate.bench.run import circumstances, command, place
+from ablate.bench.run import Run, circumstances, clock_of, command, place
 from ablate.bench.sidebyside import Parallel, parallel
 from ablate.bench.subjects import Subject, changed, ours
 from ablate.bench.training import require_possible
@@ -60,22 +60,14 @@ class Row:
         return self.tokens_per_second / self.predicted - 1
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, kw_only=True)
+class Report(Run):
     """One run of the bench."""
 
     recipe: str
-    precision: str
     compiled: bool
-    device: str
-    threads: int
-    clock: str  # cpu or wall: what seconds are read from
     rounds: int
     steps: int
-    load: list[float]
-    date: str
-    command: str
-    provenance: dict[str, Any]
     rows: list[Row]
     left_out: list[str]
     model: SpeedModel
@@ -135,7 +127,7 @@ def bench(
         )
     on_cpu = where.type == "cpu"
     # Several threads add up to more CPU seconds than a step takes.
-    clock = "cpu" if on_cpu and threads == 1 else "wall"
+    clock = clock_of(where) if threads == 1 else "wall"
     found = points(recipe)
     unique = _unique(found)
     with _all_compiled(len(unique)) if recipe.train.compile else contextlib.nullcontext():
@@ -165,18 +157,14 @@ def bench(
     model = model.model_copy(update={"held_out": held_out, "loop": loop() if loop and on_cpu else 0.0})
     return Report(
         recipe=name,
-        precision=model.precision,
         compiled=model.compiled,
-        device=machine.device,
-        threads=torch.get_num_threads(),
-        clock=clock,
         rounds=rounds,
         steps=steps,
         rows=rows,
         left_out=left_out,
         model=model,
         parallel=parallel(recipe, rounds, tell) if side_by_side and on_cpu else None,
-        **circumstances(),
+        **circumstances(where, clock, model.precision),
     )
 
 

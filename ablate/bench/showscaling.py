@@ -52,8 +52,8 @@ def facts(report: Report) -> list[str]:
     clock = "CPU seconds" if report.clock == "cpu" else "wall seconds"
     worst = max((abs(row.error) for row in report.held_out), default=math.nan)
     found = [
-        f"{report.recipe}, {report.precision}, {'compiled' if report.compiled else 'eager'}; {report.device}"
-        f", {threads(report.threads)}, load {report.load[0]:g}; "
+        f"{report.recipe}, {report.precision}, {'compiled' if report.compiled else 'eager'}; "
+        f"{report.model.device}, {threads(report.threads)}, load {report.load[0]:g}; "
         f"medians of {report.rounds} rounds in turns, {clock}.",
         f"Held out of the fit: predicted seconds are off by at most {worst:.0%} (floor {WITHIN:.0%}).",
     ]

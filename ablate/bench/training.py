@@ -5,14 +5,13 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from ablate.bench import measure
 from ablate.bench.errors import BenchError
-from ablate.bench.run import circumstances, name_of, place
+from ablate.bench.run import Run, circumstances, clock_of, place
 from ablate.bench.subjects import Subject, changed, ours, peer, peers, size_of
 from ablate.recipe import Recipe
 
@@ -43,32 +42,21 @@ class Row:
     relative_per_flop: float
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, kw_only=True)
+class Report(Run):
     """One run of the bench."""
 
     recipe: str
-    precision: str
-    device: str
-    threads: int
-    clock: str  # cpu or wall: what medians, rates and ratios are read from
     micro_batch: int
     length: int
     vocabulary: int
     rounds: int
     steps: int
-    load: list[float]  # the machine's load average at the end
     product_flops_per_second: float
     peak_memory_gib: float  # of the process, or of the GPU, with our subject alone
-    date: str
-    command: str
     convention: str
-    provenance: dict[str, Any]
     rows: list[Row]
     left_out: list[str]  # peers that could not be run, and why
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def bench(
@@ -91,7 +79,7 @@ def bench(
     Both of our compiler settings are measured unless `compiled` picks one.
     """
     where = place(device, threads)
-    clock = "cpu" if where.type == "cpu" else "wall"
+    clock = clock_of(where)
     recipe = changed(recipe, precision=precision)
     require_possible(recipe, where)
     usual = size_of(recipe)
@@ -116,10 +104,6 @@ def bench(
     peak = measure.product_rate(dtype_of(recipe), where, clock)
     return Report(
         recipe=name,
-        precision=recipe.train.precision.kind,
-        device=name_of(where),
-        threads=torch.get_num_threads(),
-        clock=clock,
         micro_batch=size,
         length=recipe.data.length,
         vocabulary=words,
@@ -130,7 +114,7 @@ def bench(
         convention=CONVENTION,
         rows=_rows(made, timings, splits, clock, peak),
         left_out=left_out,
-        **circumstances(),
+        **circumstances(where, clock, recipe.train.precision.kind),
     )
 
 

@@ -10,7 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 
 from ablate.bench import measure
 from ablate.bench.plumbing import trained
-from ablate.bench.run import circumstances, name_of, place
+from ablate.bench.run import Run, circumstances, clock_of, place
 from ablate.bench.subjects import synchronizer
 from ablate.bench.training import CONVENTION, dtype_of, require_possible
 from ablate.budget import Budget
@@ -31,16 +31,12 @@ from ablate.training.objective import flops_per_token
 from ablate.training.step import Forward, Step
 
 
-@dataclass(frozen=True)
-class Whole:
+@dataclass(frozen=True, kw_only=True)
+class Whole(Run):
     """Medians over rounds in turns; seconds are of the wall on a GPU, and of the CPU on a CPU."""
 
     recipe: str
-    precision: str
     compiled: bool
-    device: str
-    threads: int
-    clock: str  # cpu or wall
     micro_batch: int  # rows
     length: int
     accumulated: int  # micro-batches of an update
@@ -54,10 +50,6 @@ class Whole:
     product_flops_per_second: float
     peak_memory_gib: float | None  # of a GPU, the trial's
     convention: str
-    load: list[float]
-    date: str
-    command: str
-    provenance: dict[str, Any]
 
     @property
     def tokens_per_second(self) -> float:
@@ -76,7 +68,7 @@ class Whole:
 
     def to_dict(self) -> dict[str, Any]:
         shares = {"tokens_per_second": self.tokens_per_second, "plumbing": self.plumbing, "mfu": self.mfu}
-        return {**asdict(self), **shares}
+        return {**super().to_dict(), **shares}
 
     def text(self) -> str:
         """For a terminal."""
@@ -117,7 +109,7 @@ def bench(
     """Train `rows` rows at a time, `accumulated` of those an update. Raises BenchError, DataError."""
     where = place(device, threads)
     require_possible(recipe, where)
-    clock = "cpu" if where.type == "cpu" else "wall"
+    clock = clock_of(where)
     recipe = replace(
         recipe, {"train.micro_batch": rows, "train.batch": rows * accumulated, "train.ramp": 0.0}
     )
@@ -134,15 +126,14 @@ def bench(
         memory = torch.cuda.max_memory_allocated(where) / 2**30 if where.type == "cuda" else None
     tell("the product")
     return Whole(
-        recipe=name, precision=recipe.train.precision.kind, compiled=recipe.train.compile,
-        device=name_of(where), threads=torch.get_num_threads(), clock=clock, micro_batch=rows,
-        length=recipe.data.length, accumulated=accumulated, vocabulary=vocabulary_of(data),
-        micro_batches=micro_batches, rounds=rounds, trial_seconds=trials,
-        by_hand_seconds=[seconds for seconds, _ in loops],
+        recipe=name, compiled=recipe.train.compile, micro_batch=rows, length=recipe.data.length,
+        accumulated=accumulated, vocabulary=vocabulary_of(data), micro_batches=micro_batches, rounds=rounds,
+        trial_seconds=trials, by_hand_seconds=[seconds for seconds, _ in loops],
         data_share=statistics.median(share for _, share in loops),
         flops_per_token=flops_per_token(recipe, vocabulary_of(data)),
         product_flops_per_second=measure.product_rate(dtype_of(recipe), where, clock),
-        peak_memory_gib=memory, convention=CONVENTION, **circumstances(),
+        peak_memory_gib=memory, convention=CONVENTION,
+        **circumstances(where, clock, recipe.train.precision.kind),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from ablate.bench import glue
 from ablate.bench.errors import BenchError
 from ablate.bench.glue_report import Report, Row
+from ablate.bench.run import circumstances
 from ablate.bench.trainer import GROUPED, PADDED
 from ablate.cli import app
 from ablate.evaluation import EvaluateSpec
@@ -247,7 +248,10 @@ def test_the_suite_is_the_sum_of_medians() -> None:
         Row("a", "accuracy", 10, 5, 3, 8.0, 9.0, {"ablate": [1, 9, 2], "padded": [6, 6, 7]}, {"ablate": [50.0, 52.0, 54.0], "padded": [1.0]}),
         Row("b", "accuracy", 10, 5, 3, 8.0, 9.0, {"ablate": [3, 3, 3], "padded": [4, 4, 4]}, {"ablate": [50.0], "padded": [1.0]}),
     ]  # fmt: skip
-    report = Report("c", "BERT", "fp32", "cpu", 1, "cpu", 3, {}, 16, [], [0.0], "", "", {}, rows)
+    report = Report(
+        **circumstances(torch.device("cpu"), "cpu", "fp32"), checkpoint="c", family="BERT", rounds=3, finetune={},
+        longest=16, notes=[], rows=rows,
+    )  # fmt: skip
     assert report.total("ablate") == 2 + 3
     assert report.times("padded") == (6 + 4) / (2 + 3)
     assert rows[0].times("padded") == 3.0
