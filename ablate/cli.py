@@ -498,6 +498,34 @@ def bench(
     _json(report.to_dict()) if form is Shape.json else _show(show.terminal(report), width=200)
 
 
+@bench_app.command("profile")
+def bench_profile(
+    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
+    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
+    micro_batch: Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")] = None,
+    length: Annotated[int | None, typer.Option(min=8, help="tokens of a row; default: the recipe's")] = None,
+    vocabulary: Annotated[int | None, typer.Option(min=64, help="default: the recipe's")] = None,
+    compiled: Annotated[bool | None, typer.Option(help="instead of the recipe's")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="on a CPU")] = 1,
+    steps: Annotated[int, typer.Option(min=1)] = 5,
+    top: Annotated[int, typer.Option(min=1, help="operations to show")] = 15,
+    trace: Annotated[Path | None, typer.Option(help="a file for Perfetto or chrome://tracing")] = None,
+    form: Format = Shape.text,
+) -> None:
+    """Where a training step's time goes: kinds of work, and the operations or kernels that take most."""
+    from ablate.bench import profile
+    from ablate.bench.subjects import changed
+    from ablate.scheduling.steps import find_recipe
+
+    found = profile.profile(
+        changed(find_recipe(recipe), length=length), recipe, device=device, rows=micro_batch,
+        vocabulary=vocabulary, threads=threads, steps=steps, precision=precision, compiled=compiled,
+        trace=trace, tell=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    _json(found.to_dict()) if form is Shape.json else _show(profile.terminal(found, top), width=140)
+
+
 @bench_app.command("precision")
 def bench_precision(
     recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",

@@ -73,13 +73,14 @@ def interleaved(subjects: Sequence[Subject], rounds: int, steps: int) -> list[Ti
     order = list(range(len(subjects)))
     for turn in range(rounds):
         for i in order if turn % 2 == 0 else order[::-1]:
-            wall, cpu = timed(lambda s=subjects[i]: _run(s, steps), 1)  # type: ignore[misc]
+            wall, cpu = timed(lambda s=subjects[i]: run(s, steps), 1)  # type: ignore[misc]
             found[i].wall.append(wall / steps)
             found[i].cpu.append(cpu / steps)
     return found
 
 
-def _run(subject: Subject, steps: int) -> None:
+def run(subject: Subject, steps: int) -> None:
+    """Steps, and the wait for the device after the last."""
     for _ in range(steps):
         subject.step()
     subject.synchronize()
