@@ -546,7 +546,7 @@ class Findings:
     @property
     def imported(self) -> bool:
         """Made from runs that were there already: nothing was fixed before they ran."""
-        return bool(self.source) and not self.source.endswith((".yaml", ".yml"))
+        return bool(self.command) or bool(self.source) and not self.source.endswith((".yaml", ".yml"))
 
     @property
     def contrasts(self) -> dict[str, Contrast]:

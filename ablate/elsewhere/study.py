@@ -181,7 +181,10 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
     for (arm, block), count in cells.items():
         if count > 1:
             places = ", ".join(run.where for run in runs if (run.arm, run.block) == (arm, block))
-            found.append(f"{count} runs of arm '{arm}' on block {block} ({places}); keep one")
+            found.append(
+                f"{count} runs of arm '{arm}' on block {block} ({places}); keep one, or name a block that "
+                "tells them apart"
+            )
     return found
 
 

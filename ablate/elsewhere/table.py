@@ -109,7 +109,7 @@ def _text(path: Path, encoding: str | None) -> str:
         )
     marked = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        return data.decode(encoding or marked)
+        return data.decode(encoding or marked).removeprefix("\ufeff")
     except LookupError:
         raise RunsError(
             f"{path}: there is no encoding '{encoding}'; such are utf-8, cp1252, utf-16"

@@ -5,6 +5,7 @@ An inconclusive arm never appears here.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -223,7 +224,7 @@ def _price(found: Findings, arm: ArmFindings, c: Contrast, n: int, *, budgets: i
 
 def markdown(text: str) -> str:
     """Text that Markdown shows as it was written, in a heading, a list or a table."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return re.sub(r"([|*`\[])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def reproduce(found: Findings) -> str:

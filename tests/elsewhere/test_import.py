@@ -249,6 +249,12 @@ def test_names_that_look_alike_are_refused(tmp_path, other):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_source_that_ends_like_a_study_file_is_imported_all_the_same(tmp_path):
+    path = tmp_path / "runs.yaml"
+    path.write_text(TABLE)
+    assert load_findings(bring(str(path), tmp_path / "runs", **TERMS)).imported
+
+
 def test_rows_that_are_there_twice_are_told(tmp_path):
     text = "arm,acc\n" + "base,70.1\nbase,70.2\nb,71.3\nb,71.9\n" * 2
     root = bring(table(tmp_path, text), tmp_path, **{**TERMS, "outcome": "acc"})
@@ -382,7 +388,8 @@ def test_a_table_that_is_not_utf8_says_where_and_what_to_do(tmp_path):
 def test_a_byte_order_mark_declares_the_encoding(tmp_path, encoding):
     path = tmp_path / "marked.csv"
     path.write_bytes("arm,block,m\nA,0,1\nB\u00e9,0,2\n".encode(encoding))
-    assert [run.arm for run in read_csv(path)[0]] == ["A", "B\u00e9"]
+    for named in (None, encoding.removesuffix("-sig")):
+        assert [run.arm for run in read_csv(path, named)[0]] == ["A", "B\u00e9"]
 
 
 @pytest.mark.parametrize(
