@@ -33,7 +33,7 @@ def render(status: StudyStatus) -> Group:
     for trial in shown:
         _row(table, trial)
     offline = sum(bool(t.sync) for t in status.trials)
-    left = [f"{offline} trials were tracked offline; to bring them online: ablate sync {status.root}"]
+    left = [f"{offline} trials are not whole on W&B; to send what is missing: ablate sync {status.root}"]
     return Group(*(Text(line) for line in head), Text(), table, *map(Text, left if offline else []))
 
 

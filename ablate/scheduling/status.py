@@ -15,6 +15,7 @@ from ablate.budget import Budget, Spent
 from ablate.records import FrozenStudy, StudyPaths, TrialPaths, read_json, read_study, settled
 from ablate.records.store import NewerError, RecordError
 from ablate.scheduling.lock import Holder, holder
+from ablate.tracking.online import seen_online
 
 WAITING, RUNNING, PAUSED, UNREADABLE = "waiting", "running", "paused", "unreadable"
 SILENT = 120.0  # seconds without a heartbeat after which another machine's trial is taken for dead
@@ -39,7 +40,7 @@ class TrialStatus:
     outcome: float | None = None
     spent: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
-    sync: str = ""  # how to bring its tracking online
+    sync: str = ""  # how to bring its tracking online; empty once `ablate sync` saw it there
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,18 @@ def status(root: Path) -> StudyStatus:
     coordinator, died = _coordinator(paths)
     # Imported runs say nothing of their budget.
     budgets = {arm.name: Budget(**arm.budget) if arm.budget else Budget("steps", 0) for arm in frozen.arms}
+    online = seen_online(root)
     trials = [
-        _trial(paths.trial(trial), trial, arm, block, budgets[arm], frozen, coordinator is not None)
+        _trial(
+            paths.trial(trial),
+            trial,
+            arm,
+            block,
+            budgets[arm],
+            frozen,
+            coordinator is not None,
+            online.get(trial),
+        )
         for trial, (arm, block) in frozen.trials.items()
     ]
     eta = _eta(trials, budgets, int(frozen.run.get("workers") or 0))
@@ -124,6 +135,7 @@ def _trial(
     budget: Budget,
     frozen: FrozenStudy,
     watched: bool,
+    online: str | None,
 ) -> TrialStatus:
     owner = holder(paths.lock) if _size(paths.lock) else None  # an ended trial leaves an empty lock
     record, damage = _record(paths) if owner is None or not owner.alive() else ({}, "")
@@ -139,13 +151,14 @@ def _trial(
     if "state" in record:
         kept = record.get("metrics")
         metrics = kept if isinstance(kept, dict) else {}  # a damaged record: the report names it
+        arrived = online is not None and online == record.get("finished")
         return TrialStatus(
             trial, arm, block, record["state"], record.get("reason", ""), progress=1.0,
             outcome=_number(metrics.get(frozen.outcome["metric"])),
             tokens_per_second=metrics.get("throughput/tokens_per_second"),
             loss=_number(metrics.get("pretrain/loss")),
             spent=record.get("spent") or {}, attempts=len(record.get("attempts", ())),
-            sync=str(record.get("tracking", {}).get("sync") or ""),
+            sync="" if arrived else str(record.get("tracking", {}).get("sync") or ""),
         )  # fmt: skip
     if damage:
         return TrialStatus(trial, arm, block, UNREADABLE, damage, attempts=len(tried))

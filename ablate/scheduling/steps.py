@@ -221,7 +221,7 @@ def sync_runs(root: Path) -> int:
     """Upload the tracked runs of a study that are not online yet; 0, or 1 when some did not arrive."""
     from ablate.tracking.sync import sync
 
-    done = sync(root)
+    done = sync(root, say)
     for words, trials in (
         ("online now", done.uploaded), ("did not arrive", done.failed), ("online already", done.already),
         ("still running, sent when done", done.running),
@@ -229,7 +229,7 @@ def sync_runs(root: Path) -> int:
         if trials:
             print(f"{len(trials)} runs {words}: {', '.join(trials)}")
     if not any((done.uploaded, done.failed, done.already, done.running)):
-        print(f"{root} holds no runs of W&B; `track: {{wandb: …}}` in the study file makes some")
+        print(f"{root} has no runs for W&B: `track: {{wandb: …}}` in the study file and a trial make some")
     if done.failed:
         say(f"{done.said}\nthey stay on this disk; run the same command again: it sends what is missing")
     return FAILED if done.failed else OK

@@ -1,4 +1,4 @@
-"""Reading runs back from W&B, for `ablate import`: plain values, no object of the SDK."""
+"""Reading runs back from W&B, to import them and to see what has arrived: plain values, none of the SDK's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import Any
 
 class WandbReadError(ValueError):
     """The project cannot be read; the message says what W&B said."""
+
+
+class NoProjectError(WandbReadError):
+    """There is no project of that name yet, or none that this account may read."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +28,47 @@ class TrackedRun:
     config: dict[str, Any]
     summary: dict[str, Any]
 
+    @property
+    def step(self) -> int:
+        """The last step that has arrived; -1 before the first."""
+        return int(self.summary.get("_step", -1))
+
+    @property
+    def ended(self) -> str | None:
+        """The state of its trial that a tracker left at the run's end, which it sends last."""
+        return self.summary.get("state")
+
 
 def read_runs(path: str, group: str | None = None) -> Iterator[TrackedRun]:
     """The runs of ENTITY/PROJECT, oldest first. Raises WandbReadError."""
     import requests
     import wandb
 
+    from ablate.tracking.wandb import quiet
+
+    quiet()
     try:
         api = wandb.Api(timeout=30)
         found = api.runs(path, filters={"group": group} if group else None, per_page=100, lazy=False)
         for run in found:
-            yield TrackedRun(
-                id=run.id, name=run.name or run.id, group=run.group or "", job_type=run.job_type or "",
-                state=run.state, created=run.created_at or "",
-                config={k: v for k, v in dict(run.config).items() if not k.startswith("_")},
-                summary=dict(run.summary_metrics),
-            )  # fmt: skip
+            yield _plain(run)
     except (ValueError, wandb.errors.Error, requests.RequestException) as error:
-        raise WandbReadError(
-            f"wandb:{path} cannot be read: {error}; check the name and `wandb login`"
-        ) from error
+        kind = NoProjectError if str(error).startswith("Could not find project") else WandbReadError
+        raise kind(f"wandb:{path} cannot be read: {error}; check the name and `wandb login`") from error
+
+
+def read_run(path: str) -> TrackedRun:
+    """The run ENTITY/PROJECT/ID. Raises WandbReadError."""
+    from ablate.tracking.wandb import answered, api
+
+    with answered(WandbReadError):
+        return _plain(api().run(path))
+
+
+def _plain(run: Any) -> TrackedRun:
+    return TrackedRun(
+        id=run.id, name=run.name or run.id, group=run.group or "", job_type=run.job_type or "",
+        state=run.state, created=run.created_at or "",
+        config={k: v for k, v in dict(run.config).items() if not k.startswith("_")},
+        summary=dict(run.summary_metrics),
+    )  # fmt: skip

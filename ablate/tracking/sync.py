@@ -2,24 +2,30 @@
 
 What is sent is what the trial itself wrote (its live curve, its record), not the SDK's files: those of a
 killed attempt are torn or empty, and the SDK's command sends a run that is online already a second time. The
-server says how far a run has come, so a row is sent once, however often this is called and wherever it was
-cut off.
+server says which runs it has, how far each has come and how it ended; neither the record nor a mark on this
+disk is believed: a key that was revoked while a trial ran, a renamed project or a second machine make both
+wrong. So a row is sent once, however often this is called and wherever it was cut off.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, load_records, read_study
+from ablate.records import FrozenStudy, Record, StudyPaths, load_records, read_study
 from ablate.tracking.config import WandbSpec, project_name
 from ablate.tracking.interface import Kept, RunInfo
+from ablate.tracking.live import rows
 from ablate.tracking.names import final, run_id
-from ablate.tracking.wandb import Wandb, obstacle
+from ablate.tracking.online import note_online
+from ablate.tracking.runs import NoProjectError, TrackedRun, read_runs
+from ablate.tracking.wandb import Wandb, answered, default_entity, obstacle
 
 SECONDS_PER_RUN = 300.0  # for the end of a run, in which checkpoints go up
+INTERRUPTED = "interrupted"
 
 
 class SyncError(ValueError):
@@ -28,7 +34,7 @@ class SyncError(ValueError):
 
 @dataclass(frozen=True)
 class Synced:
-    """Trials by what became of their runs; a trial whose lock is held still writes, and waits."""
+    """Trials by what became of their runs; one that a process is at work on still writes, and waits."""
 
     uploaded: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -37,57 +43,79 @@ class Synced:
     said: str = ""  # why those that failed did
 
 
-def sync(root: Path) -> Synced:
-    """Send what the server lacks. Raises SyncError before anything is sent when nothing can be."""
+def sync(root: Path, tell: Callable[[str], None] = lambda line: None) -> Synced:
+    """Send what the server lacks; `tell` hears of each run that takes its time.
+
+    Raises SyncError before anything is sent when nothing can be.
+    """
     study = read_study(root)
     found, damage = load_records(root)
     records = {record.trial: record for record in found}
-    waiting, already, running = sort(root, list(study.trials), records)
-    if not waiting:
-        return Synced(already=already, running=running)
-    why = obstacle()
-    if why:
+    begun, running = _begun(root, study)
+    if not begun:
+        return Synced(running=running)
+    if why := obstacle():
         raise SyncError(f"nothing was sent: {why}")
+    online, ids = _online(study), run_ids(study, records)
+    already = [t for t in begun if _whole(root, t, records.get(t), online.get(ids[t]))]
+    waiting = [trial for trial in begun if trial not in already]
     broken = {each.path.parent.name: each.reason for each in damage}
     uploaded: list[str] = []
     said: dict[str, str] = {}  # trial → why it did not arrive
-    for trial in waiting:
+    for place, trial in enumerate(waiting, 1):
+        tell(f"sending {trial} ({place} of {len(waiting)})")
         said_now = broken.get(trial) or _send(root, study, trial, records.get(trial))
         if said_now is None:
             uploaded.append(trial)
             continue
         said[trial] = said_now
-        if why := obstacle():
+        if trial not in broken and (why := obstacle()):
             said |= {left: why for left in waiting if left not in uploaded and left not in said}
             break
+    with contextlib.suppress(OSError):  # a study on a disk that is read alone: status asks for a sync again
+        note_online(root, {t: records[t].finished for t in (*already, *uploaded) if t in records})
     return Synced(uploaded, list(said), already, running, "\n".join(dict.fromkeys(said.values())))
 
 
-def sort(
-    root: Path, trials: list[str], records: Mapping[str, Record]
-) -> tuple[list[str], list[str], list[str]]:
-    """Trials with something to send, those that are online already, and those that still write."""
-    from ablate.scheduling.lock import held
+def _begun(root: Path, study: FrozenStudy) -> tuple[list[str], list[str]]:
+    """The trials of a tracked study that have something to send, and those that still write it."""
+    from ablate.scheduling.status import RUNNING, status
 
-    waiting, already, running = [], [], []
-    for trial in trials:
-        paths = StudyPaths(root).trial(trial)
-        folders = run_folders(paths)
-        if not folders:
-            continue
-        if held(paths.lock):
-            running.append(trial)
-        elif _went_online(records.get(trial)) or all(_synced(folder) for folder in folders):
-            already.append(trial)
-        else:
-            waiting.append(trial)
-    return waiting, already, running
+    spec = study.track.get("wandb")
+    if not spec or spec.get("mode") == "disabled":
+        return [], []
+    running = [t.trial for t in status(root).trials if t.state == RUNNING]
+    places = {t: StudyPaths(root).trial(t) for t in study.trials if t not in running}
+    begun = [t for t, p in places.items() if any(f.exists() for f in (p.live, p.record, p.wandb))]
+    return begun, running
 
 
-def run_folders(paths: TrialPaths) -> list[Path]:
-    """The SDK's folders of a trial, oldest first: `offline-run-<time>-<id>`, or `run-<time>-<id>`."""
-    found = [*paths.wandb.glob("offline-run-*"), *paths.wandb.glob("run-*")]
-    return sorted((f for f in found if f.is_dir()), key=lambda f: f.name.removeprefix("offline-"))
+def _online(study: FrozenStudy) -> dict[str, TrackedRun]:
+    """The study's runs on the server, by id. Raises SyncError."""
+    spec = _spec(study)
+    try:
+        with answered(SyncError):
+            entity = spec.entity or default_entity()
+        return {run.id: run for run in read_runs(f"{entity}/{spec.project}", study.name)}
+    except NoProjectError:
+        return {}  # the first run makes it
+    except ValueError as error:
+        raise SyncError(f"nothing was sent: {error}") from error
+
+
+def _whole(root: Path, trial: str, record: Record | None, run: TrackedRun | None) -> bool:
+    """Whether the server has everything of a trial. A copy that is behind the server brings nothing."""
+    if run is None:
+        return False
+    steps = [int(row["step"]) for row in rows(StudyPaths(root).trial(trial).live)[-1:]]
+    arrived = run.step >= max(steps, default=-1)
+    return arrived and (run.ended == record.state if record else run.ended is not None)
+
+
+def _spec(study: FrozenStudy) -> WandbSpec:
+    """The study's section, online and with its project."""
+    spec = WandbSpec.model_validate(study.track["wandb"])
+    return spec.model_copy(update={"mode": "online", "project": spec.project or project_name(study.name)})
 
 
 def run_ids(study: FrozenStudy, records: Mapping[str, Record]) -> dict[str, str]:
@@ -104,38 +132,23 @@ def _shown_online(record: Record | None) -> bool:
     return record is not None and record.tracking.get("wandb", {}).get("mode") == "online"
 
 
-def _went_online(record: Record | None) -> bool:
-    """Whether a trial's tracker saw the whole run arrive; it leaves a way to `sync` where it did not."""
-    return record is not None and _shown_online(record) and "sync" not in record.tracking
-
-
-def _synced(folder: Path) -> bool:
-    return any(folder.glob("*.wandb.synced"))
-
-
 def _send(root: Path, study: FrozenStudy, trial: str, record: Record | None) -> str | None:
     """Bring one trial's run up to what is on this disk; the reason when that fails."""
     paths = StudyPaths(root).trial(trial)
-    spec = WandbSpec.model_validate(study.track.get("wandb") or {})
-    project = spec.project or project_name(study.name)
+    spec = _spec(study)
     arm_name, block = study.trials[trial]
     arm = next(arm for arm in study.arms if arm.name == arm_name)
     run = RunInfo(
         id=run_ids(study, {trial: record} if record else {})[trial], directory=paths.root,
-        project=project, group=study.name, job_type=arm.name, name=f"{arm.name}/{block}",
+        project=str(spec.project), group=study.name, job_type=arm.name, name=f"{arm.name}/{block}",
         config={**arm.recipe, "budget": arm.budget, "seed": study.blocks[block], "block": block},
         tags=(arm.phase, *spec.tags),
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ablate-sync-") as aside:
-        online = spec.model_copy(update={"mode": "online", "project": project})
-        tracker = Wandb(online, files=Path(aside), patience=SECONDS_PER_RUN)
+        tracker = Wandb(spec, files=Path(aside), patience=SECONDS_PER_RUN)
         tracker.start(run)
         if record is not None:
             tracker.summary(final(record.metrics, record.scores, record.spent))
             tracker.keep(Kept(paths.predictions, paths.checkpoint, record.data))
-        tracker.finish("interrupted" if record is None else record.state)
-    if tracker.warnings:
-        return "; ".join(tracker.warnings)
-    for folder in run_folders(paths):  # as the SDK's command marks a folder that has arrived
-        (folder / f"run-{run.id}.wandb.synced").touch()
-    return None
+        tracker.finish(INTERRUPTED if record is None else record.state)
+    return "; ".join(tracker.warnings) or None

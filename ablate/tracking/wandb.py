@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -45,6 +46,7 @@ class Wandb:
     ) -> None:
         self.spec, self.files, self.patience = spec, files, patience
         self._caught_up = False
+        self._last, self._lost = -1, False  # the last step logged; whether the server lacks what was sent
         self._run: Any = None
         self._about: dict[str, Any] = {}  # empty: off
         self._info: RunInfo | None = None
@@ -57,10 +59,7 @@ class Wandb:
 
     def start(self, run: RunInfo) -> None:
         """Start (or, under the same id, continue) the run: online where that is wanted and possible."""
-        # Read from the environment alone. The SDK's error reports to the server, on even for offline runs,
-        # hold the process at its end for 10 s when the server accepts and never answers.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        os.environ.setdefault("WANDB_SILENT", "true")
+        quiet()
         try:
             import wandb
         except ImportError as error:
@@ -80,6 +79,7 @@ class Wandb:
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         self.catch_up(before=step)
+        self._last = step
         self._call(partial(_log, metrics, step))
 
     def summary(self, metrics: Mapping[str, float]) -> None:
@@ -94,6 +94,7 @@ class Wandb:
         for row in rows(self._info.directory / "live.jsonl"):
             step, at = row.pop("step"), row.pop(TIME, None)
             if step < before:
+                self._last = step
                 sent = row | ({"_timestamp": at} if at is not None else {})
                 self._call(partial(_log_where_new, sent, step))
 
@@ -130,6 +131,11 @@ class Wandb:
         self.catch_up()
         self._call(lambda run: run.summary.update({"state": state}))
         self._call(lambda run: run.finish(exit_code=0 if state == "complete" else 1))
+        if self._run is not None and self._about["mode"] == "online" and not self._seen:
+            why = _missing("/".join((self._run.entity, self._run.project, self._run.id)), self._last, state)
+            if why is not None:
+                self._lost = True
+                self._warn(f"W&B: {why}; upload what is missing with `{self._about['sync']}`")
         self._run = None
 
     def describe(self) -> dict[str, Any]:
@@ -137,7 +143,7 @@ class Wandb:
         if not self._about:
             return {}
         about = {key: value for key, value in self._about.items() if key != "sync"}
-        waits = about["mode"] == "offline" or self._seen
+        waits = about["mode"] == "offline" or self._seen or self._lost
         return {"wandb": about} | ({"sync": self._about["sync"]} if waits else {})
 
     # --- starting --------------------------------------------------------------------------------------
@@ -195,6 +201,14 @@ class Wandb:
 
     def _warn(self, line: str) -> None:
         self._warnings.append(line)
+
+
+def quiet() -> None:
+    """Keep the SDK off the terminal; before its first use, for it reads the environment once."""
+    # Its error reports to the server, on even for offline runs, hold the process at its end for 10 s when the
+    # server accepts and never answers.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
 
 
 def _outside(error: Exception) -> bool:
@@ -292,6 +306,25 @@ def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no detail'}"
 
 
+def _missing(path: str, step: int, state: str) -> str | None:
+    """Why the server lacks a part of an ended run ENTITY/PROJECT/ID, or None.
+
+    When it refuses rows (a key that was revoked, a run that was deleted) the SDK stops sending, and `finish`
+    tells nobody.
+    """
+    from ablate.tracking.runs import WandbReadError, read_run
+
+    for wait in (0.0, 1.0, 3.0):  # what was sent last may take a moment to show
+        time.sleep(wait)
+        try:
+            run = read_run(path)
+        except WandbReadError as error:
+            return str(error)
+        if run.step >= step and run.ended == state:
+            return None
+    return f"the server holds the run up to step {run.step} of {step}, as {run.ended or 'not ended'}"
+
+
 # --- what is online already --------------------------------------------------------------------------------
 
 VERDICTS = ("baseline", "helps", "hurts", "equivalent", "inconclusive")
@@ -322,17 +355,17 @@ def _raised_in(error: Exception) -> str:
 
 def default_entity() -> str | None:
     """The user or team that the login's runs go to."""
-    return _api().default_entity or None
+    return api().default_entity or None
 
 
 def tag_runs(entity: str, project: str, verdicts: Mapping[str, str]) -> tuple[int, int]:
     """Put verdicts (by run id) among the tags, in place of earlier ones; how many runs have one, and miss."""
     import wandb
 
-    api, tagged, missing = _api(), 0, 0
+    client, tagged, missing = api(), 0, 0
     for name, verdict in verdicts.items():
         try:
-            run = api.run(f"{entity}/{project}/{name}")
+            run = client.run(f"{entity}/{project}/{name}")
             run.tags = [*(t for t in run.tags if t not in VERDICTS), verdict]
             run.update()
             tagged += 1
@@ -341,7 +374,9 @@ def tag_runs(entity: str, project: str, verdicts: Mapping[str, str]) -> tuple[in
     return tagged, missing
 
 
-def _api() -> Any:
+def api() -> Any:
+    """The client that asks the server, with bounds on what an answer may take."""
     import wandb
 
+    quiet()
     return wandb.Api(timeout=API_SECONDS)

@@ -53,7 +53,9 @@ def test_how_to_bring_an_offline_run_online_is_shown(root: Path) -> None:
     assert found.trials[0].sync == "wandb sync x"
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(render(found))
-    assert f"1 trials were tracked offline; to bring them online: ablate sync {root}" in console.export_text()
+    assert (
+        f"1 trials are not whole on W&B; to send what is missing: ablate sync {root}" in console.export_text()
+    )
 
 
 @pytest.mark.parametrize(

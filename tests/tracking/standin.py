@@ -173,6 +173,8 @@ class Store:
         if "upsertModel" in query:
             model = {"id": "p", "name": sent.get("name"), "entityName": entity["name"]}
             return {"upsertModel": {"project": model, "model": model, "inserted": True}}
+        if "runs(filters:" in query:
+            return {"project": self._listed(sent, project)}
         if "run(name:" in query:
             return {
                 "project": {
@@ -194,6 +196,7 @@ class Store:
         told = {"tags": sent.get("tags"), "group": sent.get("groupName"), "jobType": sent.get("jobType"),
                 "displayName": sent.get("displayName"), "config": sent.get("config")}  # fmt: skip
         run |= {key: value for key, value in told.items() if value is not None}
+        run.setdefault("project", project["name"])
         bucket = {"id": run["id"], "name": name, "displayName": run["displayName"], "project": project}
         return {"bucket": {**bucket, "historyLineCount": len(self.requests.rows(name))}, "inserted": new}
 
@@ -209,6 +212,16 @@ class Store:
             "displayName": self.runs[name]["displayName"], "wandbConfig": '{"t": {}}',
         }  # fmt: skip
 
+    def _listed(self, sent: dict[str, Any], project: dict[str, Any]) -> dict[str, Any] | None:
+        """The runs of a project, of one group where the filter asks for it; nothing for an unknown project."""
+        inside = {name: run for name, run in self.runs.items() if run.get("project") == project["name"]}
+        group = json.loads(sent["filters"]).get("group")
+        names = [name for name, run in inside.items() if group in (None, run["group"])]
+        edges = [{"node": self._run(name), "cursor": name} for name in names]
+        page = {"endCursor": None, "hasNextPage": False}
+        listed = {"internalId": "1", "runCount": len(edges), "readOnly": False}
+        return {**listed, "runs": {"edges": edges, "pageInfo": page}} if inside else None
+
     def _run(self, name: str | None) -> dict[str, Any] | None:
         run = self.runs.get(name or "")
         if run is None:
@@ -217,7 +230,9 @@ class Store:
             "id": run["id"], "tags": run["tags"], "name": name, "displayName": run["displayName"], "sweepName": None,
             "state": "finished", "config": "{}", "group": run["group"], "jobType": run["jobType"], "commit": None,
             "readOnly": False, "createdAt": "2026-01-01T00:00:00", "heartbeatAt": "2026-01-01T00:00:00",
-            "description": "", "notes": "", "systemMetrics": "{}", "summaryMetrics": "{}", "historyLineCount": 0,
+            "description": "", "notes": "", "systemMetrics": "{}",
+            "summaryMetrics": json.dumps(self.requests.summary(str(name))),
+            "historyLineCount": len(self.requests.rows(str(name))),
             "user": {"name": "someone", "username": "someone"}, "historyKeys": None, "projectId": "1",
         }  # fmt: skip
 
@@ -234,10 +249,13 @@ class Store:
 
 
 @contextmanager
-def working(*, mute_after: str | None = None, delay: float = 0.0) -> Iterator[tuple[str, Requests]]:
+def working(
+    *, mute_after: str | None = None, delay: float = 0.0, refuse: str | None = None
+) -> Iterator[tuple[str, Requests]]:
     """Answers what the SDK asks; goes mute for good after an operation named `mute_after`.
 
-    `delay` is how long each answer to a request takes, in seconds.
+    `delay` is how long each answer to a request takes, in seconds; `refuse` names the end of a path that is
+    answered 403.
     """
     requests, dead, release = Requests(), threading.Event(), threading.Event()
     store = requests.store = Store(requests)
@@ -257,6 +275,8 @@ def working(*, mute_after: str | None = None, delay: float = 0.0) -> Iterator[tu
                 return None
             if delay:
                 release.wait(delay)
+            if refuse is not None and self.path.endswith(refuse):
+                return self.answer(403, {"errors": [{"message": "no"}]})
             try:
                 sent = json.loads(
                     gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw

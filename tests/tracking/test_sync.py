@@ -1,5 +1,6 @@
 """Runs that come back: resumed online, synced from this disk, or held up by a server. The real SDK throughout."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 from standin import Requests, broken, closed_port, working
 from trials import CREATED, RUN, ablate, attempt, kill_attempt, no_file_holds_the_key
 
-from ablate.records import FrozenStudy, Record, StudyPaths, read_study, write_json
+from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, read_study, write_json
+from ablate.scheduling.status import status
 from ablate.tracking.live import rows
 from ablate.tracking.names import run_id
-from ablate.tracking.sync import run_folders, run_ids
+from ablate.tracking.sync import run_ids
 
 STEPS = [1, 2, 3, 4, 5, 6, 7, 8]
 
@@ -43,12 +45,27 @@ def assert_whole(requests: Requests, run: str = RUN) -> None:
     assert requests.summary(run)["state"] == "complete"
 
 
+def attempt_offline(root: Path) -> None:
+    """The whole trial, without a server."""
+    attempt("http://127.0.0.1:9", StudyPaths(root).trial("abc").root, 1, 8)
+
+
+def folders(paths: TrialPaths) -> list[Path]:
+    """The SDK's folders of a trial that stayed offline, oldest first."""
+    return sorted(paths.wandb.glob("offline-run-*"))
+
+
 def assert_nothing_left(url: str, requests: Requests, root: Path) -> None:
-    """One more sync asks the server nothing."""
-    sent = len(requests)
+    """One more sync sends the server nothing."""
+    sent = sending(requests)
     again = ablate(url, root.parent, "sync", root)
     assert (again.returncode, again.stdout) == (0, "1 runs online already: abc\n"), again.stderr
-    assert len(requests) == sent
+    assert sending(requests) == sent
+
+
+def sending(requests: Requests) -> int:
+    """How many requests changed something."""
+    return sum(name == "UpsertBucket" or name.endswith("/file_stream") for name, _ in requests)
 
 
 def test_a_trial_resumed_online_goes_on_in_the_same_run(root: Path) -> None:
@@ -96,7 +113,7 @@ def test_sync_brings_an_interrupted_trial_online_as_one_run_and_only_once(root: 
         attempt(url, paths.root, 1, 5, "interrupted")
         attempt(url, paths.root, 4, 8)
         assert requests == []
-        assert len(run_folders(paths)) == 2
+        assert len(folders(paths)) == 2
         done = ablate(url, root.parent, "sync", root)
         assert (done.returncode, done.stdout) == (0, "1 runs online now: abc\n"), done.stderr
         run = requests.store.runs[RUN]
@@ -116,7 +133,7 @@ def test_sync_sends_a_trial_that_was_killed_offline_whole_and_once(root: Path) -
     with working() as (url, requests):
         kill_attempt(url, paths.root, 1, 5)
         attempt(url, paths.root, 4, 8)
-        (torn, _) = (next(folder.glob("*.wandb")) for folder in run_folders(paths))
+        (torn, _) = (next(folder.glob("*.wandb")) for folder in folders(paths))
         assert torn.stat().st_size < 200
         done = ablate(url, root.parent, "sync", root)
         assert (done.returncode, done.stdout) == (0, "1 runs online now: abc\n"), done.stderr
@@ -138,7 +155,7 @@ def test_a_trial_killed_offline_and_resumed_after_a_sync_is_sent_in_two_parts(ro
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_one_trial_that_cannot_be_sent_keeps_no_other_back(mode: str, tmp_path: Path) -> None:
-    """A folder of the SDK without a readable file beside a whole run, and a trial whose record is damaged."""
+    """Beside a whole run: a trial killed before its first row, and one whose record is damaged."""
     root = make_study(tmp_path / "s")
     study = read_study(root)
     trials = {"abc": ["arm", 1], "bad": ["arm", 0], "gone": ["arm", 0]}
@@ -172,9 +189,70 @@ def test_a_sync_that_is_cut_off_is_completed_by_the_next(root: Path) -> None:
         assert ablate(url, root.parent, "sync", root).returncode == 0
         assert [row["_step"] for row in requests.rows(RUN)] == STEPS[:5]
         (folder / "live.jsonl").write_text(whole)
-        for mark in (folder / "wandb").rglob("*.synced"):
-            mark.unlink()
         assert ablate(url, root.parent, "sync", root).returncode == 0
+        assert_whole(requests)
+
+
+def test_sync_sends_what_the_server_refused_while_the_trial_ran(root: Path) -> None:
+    """A key that was revoked, say. The SDK stops sending and its `finish` tells nobody."""
+    folder = StudyPaths(root).trial("abc").root
+    with working(refuse="/file_stream") as (url, _):
+        told = attempt(url, folder, 1, 8, mode="online")
+        (line,) = told["warnings"]
+        assert "the server holds the run up to step -1 of 8" in line
+        assert "ablate sync" in line
+        assert status(root).trials[0].sync
+    with working() as (url, requests):
+        done = ablate(url, root.parent, "sync", root)
+        assert (done.returncode, done.stdout) == (0, "1 runs online now: abc\n"), done.stderr
+        assert_whole(requests)
+        assert_nothing_left(url, requests, root)
+
+
+def test_a_sync_to_a_server_that_refuses_rows_says_so_and_fails(root: Path) -> None:
+    attempt_offline(root)
+    with working(refuse="/file_stream") as (url, _):
+        done = ablate(url, root.parent, "sync", root)
+        assert (done.returncode, done.stdout) == (1, "1 runs did not arrive: abc\n")
+        assert "the server holds the run up to step -1 of 8" in done.stderr
+        assert "wandb:" not in done.stderr, "the SDK itself says nothing"
+
+
+def test_status_knows_after_a_sync_that_a_trial_is_online(root: Path) -> None:
+    attempt_offline(root)
+    assert status(root).trials[0].sync
+    with working() as (url, _):
+        assert ablate(url, root.parent, "sync", root).returncode == 0
+    assert status(root).trials[0].sync == ""
+
+
+def test_a_project_that_was_renamed_gets_the_runs_that_it_lacks(root: Path) -> None:
+    with working() as (url, requests):
+        attempt(url, StudyPaths(root).trial("abc").root, 1, 8, mode="online")
+        make_study(root, project="renamed")
+        requests.store.runs.clear()
+        done = ablate(url, root.parent, "sync", root)
+        assert (done.returncode, done.stdout) == (0, "1 runs online now: abc\n"), done.stderr
+        assert requests.of("UpsertBucket")[-1]["project"] == "renamed"
+
+
+def test_a_copy_that_is_behind_the_server_changes_nothing_there(root: Path) -> None:
+    """As of a study that ends on a cluster after its folder was copied to a laptop."""
+    with working() as (url, requests):
+        kill_attempt(url, StudyPaths(root).trial("abc").root, 1, 5)
+        copy = Path(shutil.copytree(root, root.parent / "copy" / "s"))
+        attempt(url, StudyPaths(root).trial("abc").root, 4, 8)
+        assert ablate(url, root.parent, "sync", root).returncode == 0
+        assert_nothing_left(url, requests, copy)
+        assert_whole(requests)
+
+
+def test_trials_that_ran_without_the_sdk_can_be_sent_from_elsewhere(root: Path) -> None:
+    paths = StudyPaths(root).trial("abc")
+    attempt_offline(root)
+    shutil.rmtree(paths.wandb)
+    with working() as (url, requests):
+        assert ablate(url, root.parent, "sync", root).stdout == "1 runs online now: abc\n"
         assert_whole(requests)
 
 
