@@ -60,6 +60,15 @@ def test_every_reading_command_accepts_it(tmp_path):
     )
 
 
+def test_a_page_without_blocks_lists_every_trial_of_both_arms(tmp_path):
+    rows = [("a", 80.1), ("a", 81.2), ("a", 80.6), ("b", 70.1), ("b", 71.5), ("b", 70.9)]
+    text = "arm,acc\n" + "".join(f"{arm},{x}\n" for arm, x in rows)
+    root = bring(table(tmp_path, text), tmp_path / "runs", baseline="a", outcome="acc", margin=1.0)
+    page = (write_report(root).parent / "negative-results.md").read_text()
+    assert re.search(r"acc of every trial\.\*\* b: 70\.1\d*, 71\.5\d*, 70\.9\d*; a: 80\.1\d*, 81\.2", page)
+    assert "a dot for each block" not in page
+
+
 def test_what_was_declared_at_import_is_said(tmp_path):
     root = bring(table(tmp_path), tmp_path / "runs", **TERMS)
     assert any("declared at import, after the runs" in note for note in load_findings(root).notes)
