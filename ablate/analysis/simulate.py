@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.analysis import power
+from ablate.analysis.factorial import interactions
 from ablate.analysis.items import crossed, draw, item_draws, multi_bootstrap, parts
 from ablate.analysis.multiplicity import benjamini_hochberg, holm
 from ablate.analysis.paired import Effect, effect, equivalence
@@ -154,6 +155,35 @@ def repeated_coverage(studies: int, rng: np.random.Generator) -> Row:
     rate = _rate(studies, inside)
     # It covers at all looks together, so at one of them it covers more: only too little would be wrong.
     return Row("error", "repeated t interval misses", "3 to 10 blocks", 1 - rate, 0.05, studies, bound=True)
+
+
+CROSSED = {
+    "every cell in every block": "00 10 01 11",
+    "a probe on two blocks": "000 100 010 001 110 011",
+}
+
+
+def model_coverage(n: int, cells: str, studies: int, rng: np.random.Generator) -> Row:
+    """The interaction of two factors, from the model of a factorial study that lost two trials."""
+    arms = {arm: dict(zip("abc", arm, strict=False)) for arm in CROSSED[cells].split()}
+
+    single = [arm for arm in arms if arm.count("1") < 2]  # of the others none may be spared
+
+    def inside() -> bool:
+        luck, values = rng.normal(0, 1, n), dict[str, dict[int, float]]()
+        for arm, own in arms.items():
+            most = 2 if len(own) == 3 and arm not in single else n
+            truth = -0.8 * (own["a"] == own["b"] == "1")
+            values[arm] = {k: luck[k] + truth + rng.normal() for k in range(most)}
+        for _ in range(2):
+            values[str(rng.choice(single))].pop(int(rng.integers(n)), None)
+        found = interactions(arms, values, dict.fromkeys(next(iter(arms.values())), "0"))
+        assert found is not None
+        (term,) = (t for t in found.terms if t.factors == ("a", "b"))
+        return term.low <= -0.8 <= term.high
+
+    setting = f"interaction, {n} blocks, two trials lost, {cells}"
+    return Row("coverage", "factorial model", setting, _rate(studies, inside), 0.95, studies)
 
 
 # --- errors ------------------------------------------------------------------------------------------
@@ -361,6 +391,10 @@ def rows(studies: int = 2000, seed: int = 0) -> Iterator[Row]:
     for n in (3, 5, 10):
         yield unpaired_tost_error(n, studies, rng)
         yield unpaired_power(n, studies, rng)
+    alone = np.random.default_rng(20261128)  # these need none of the rows before them
+    for n in (3, 5):
+        for cells in CROSSED:
+            yield model_coverage(n, cells, max(1000, studies // 2), alone)
 
 
 def markdown(found: Iterator[Row]) -> Iterator[str]:

@@ -37,6 +37,12 @@ def test_a_linearised_score_covers_within_two_points_of_nominal(score, spread):
     holds(simulated.linearised_coverage(5, score, spread, STUDIES, np.random.default_rng(0)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cells", list(simulated.CROSSED))
+def test_interactions_cover_within_two_points_of_nominal(cells):
+    holds(simulated.model_coverage(5, cells, STUDIES, np.random.default_rng(11)))
+
+
 def test_holm_keeps_the_family_wise_error():
     holds(simulated.holm_error(5, 10, STUDIES, np.random.default_rng(7)))
 
