@@ -124,7 +124,7 @@ class Watcher:
         self._records_seen = seen
 
     def _verdicts(self, found: StudyStatus) -> dict[str, Any]:
-        interim = any(t.state in OPEN for t in found.trials)
+        interim = not over(found)
         if self._found is None:
             return {"interim": interim, "note": INTERIM if interim else "", "answer": "", "rows": []}
         places = tables.effect_places(self._found)
@@ -161,6 +161,11 @@ class Watcher:
         return scores
 
 
+def over(found: StudyStatus) -> bool:
+    """Whether every trial has ended and none will be added, as a search or a verdict still open would."""
+    return not found.adds and not any(t.state in OPEN for t in found.trials)
+
+
 def default_for(study: FrozenStudy, records: list[Record]) -> Dashboard:
     """The default dashboard with the metrics that the records hold."""
     metrics = sorted({name for record in records for name in record.metrics})
@@ -186,15 +191,14 @@ def _study(study: FrozenStudy, title: str) -> dict[str, Any]:
 def _progress(found: StudyStatus) -> dict[str, Any]:
     running = [t for t in found.trials if t.state == RUNNING]
     speeds = [t.tokens_per_second for t in running if t.tokens_per_second and t.phase == "pretrain"]
-    still_open = any(t.state in OPEN for t in found.trials)
     return {
         "counts": found.counts,
         "total": len(found.trials),
         "done": sum(t.state not in OPEN for t in found.trials),
         "failed": len(found.failed),
-        "finished": not still_open,
+        "finished": over(found),
         "coordinator": found.coordinator,
-        "eta_seconds": _finite(found.eta_seconds) if still_open else None,
+        "eta_seconds": None if over(found) else _finite(found.eta_seconds),
         "seconds": found.spent("seconds"),
         "occupied": found.spent("occupied"),
         "tokens": found.spent("tokens"),

@@ -17,7 +17,7 @@ from ablate.records import (
 from ablate.records.store import RecordError
 
 from .definition import Dashboard, Panel
-from .state import INTERIM, default_for
+from .state import INTERIM, default_for, over
 
 KEPT = "wandb-pages.json"  # below report/: which pages a later push brings up to date
 
@@ -116,6 +116,7 @@ def push(root: Path) -> list[str]:
     A second push brings the same two pages up to date. Raises PushError, MissingExtraError, RecordError.
     """
     from ablate.analysis import analyze
+    from ablate.scheduling.status import status
     from ablate.tracking.sync import run_ids
     from ablate.tracking.wandb import tag_runs
 
@@ -124,15 +125,15 @@ def push(root: Path) -> list[str]:
     entity, project = target(study)
     records, damage = load_records(root)
     found = analyze(study, records, damage) if records else None
-    over = found is not None and not any(arm.pending for arm in found.arms)
+    done = over(status(root))
     board = default_for(study, records)
-    words = {"entity": entity, "project": project, "study": study.name, "verdicts": markdown(found, over)}
+    words = {"entity": entity, "project": project, "study": study.name, "verdicts": markdown(found, done)}
     try:
         addresses = _save(root, workspace(board, **words), report(board, question=study.question, **words))
     except PushError as error:
         raise PushError(f"{error}; the first run online makes the project: ablate sync {root}") from error
     told = [f"{kind}: {address}" for kind, address in addresses.items()]
-    if not over or found is None:
+    if not done or found is None:
         return [*told, "the runs get their verdicts as tags once the study is done"]
     ids = run_ids(study, {record.trial: record for record in records})
     tagged, missing = tag_runs(entity, project, {ids[t]: v for t, v in _verdict_of(found).items()})
@@ -187,8 +188,8 @@ def _save(root: Path, view: Any, page: Any) -> dict[str, str]:
     return addresses
 
 
-def markdown(found: Findings | None, over: bool) -> str:
-    """The verdicts as a Markdown table, marked interim until the study is over."""
+def markdown(found: Findings | None, done: bool) -> str:
+    """The verdicts as a Markdown table, marked interim until the study is done."""
     if found is None or not found.contrasts:
         return "No arm shares a completed block with its reference yet."
     from ablate.report import numbers, tables
@@ -198,7 +199,7 @@ def markdown(found: Findings | None, over: bool) -> str:
     lines = [
         found.answer,
         "",
-        *([] if over else [f"**{INTERIM}**", ""]),
+        *([] if done else [f"**{INTERIM}**", ""]),
         f"| arm | blocks | Δ {found.outcome.label}{unit} [CI] | adj. p | verdict |",
         "| --- | --- | --- | --- | --- |",
     ]

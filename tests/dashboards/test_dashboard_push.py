@@ -56,8 +56,14 @@ def test_a_push_saves_workspace_and_report_and_tags_runs_and_a_second_updates_th
     assert no_file_holds_the_key(tmp_path)
 
 
-def test_before_the_study_is_done_verdicts_are_interim_and_no_tags(tmp_path: Path) -> None:
-    root = make_study(tmp_path / "positions", finished=2, track=TRACK)
+GROWS = {"elastic": {"min": 2, "max": 4, "until": "resolved"}}
+
+
+@pytest.mark.parametrize("more", [{"finished": 2}, GROWS], ids=["open", "grows"])
+def test_before_the_study_is_done_verdicts_are_interim_and_no_tags(
+    more: dict[str, Any], tmp_path: Path
+) -> None:
+    root = make_study(tmp_path / "positions", track=TRACK, **more)
     with working() as (url, requests):
         requests.store.runs |= known("t0", "t1")
         done = ablate(url, tmp_path, "dashboard", root, "--push")

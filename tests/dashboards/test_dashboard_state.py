@@ -41,6 +41,14 @@ def test_a_study_that_is_not_over_has_interim_verdicts_only(tmp_path: Path) -> N
     assert (done["interim"], done["note"]) == (False, "")
 
 
+def test_verdicts_of_a_study_that_will_add_trials_are_interim_though_all_have_ended(tmp_path: Path) -> None:
+    state = Watcher(
+        make_study(tmp_path, finished=4, elastic={"min": 2, "max": 4, "until": "resolved"})
+    ).state()
+    assert state["verdicts"]["interim"]
+    assert not state["progress"]["finished"]
+
+
 def test_a_verdict_says_on_how_many_of_the_planned_blocks_it_rests(tmp_path: Path) -> None:
     (row,) = Watcher(make_study(tmp_path, finished=3)).state()["verdicts"]["rows"]
     assert (row["arm"], row["n"], row["planned"]) == ("<b>rope", 1, 2)
