@@ -70,14 +70,18 @@ class _Handler(BaseHTTPRequestHandler):
         return route(parts.query)
 
     def _page(self, query: str) -> None:
-        self._answer(200, live_page(self.server.watcher.state()).encode(), "text/html; charset=utf-8")
+        try:
+            page = live_page(self.server.watcher.state())
+        except (ValueError, OSError) as error:  # the folder was moved or damaged under us
+            return self._answer(503, f"{error}\n".encode(), "text/plain; charset=utf-8")
+        return self._answer(200, page.encode(), "text/html; charset=utf-8")
 
     def _state(self, query: str) -> None:
         asked = {k: v[0] for k, v in parse_qs(query).items()}
         after = int(asked["after"]) if asked.get("after", "").isdecimal() else -1
         try:
             state = self.server.watcher.state(asked.get("session", ""), after)
-        except (ValueError, OSError) as error:  # the folder was moved or damaged under us
+        except (ValueError, OSError) as error:
             return self._answer(503, json.dumps({"error": str(error)}).encode(), "application/json")
         return self._answer(200, json.dumps(state, allow_nan=False).encode(), "application/json")
 
