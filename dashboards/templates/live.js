@@ -35,7 +35,7 @@
   const quantity = (value) => {
     if (value === null || value === undefined) return "–";
     for (const [size, unit] of [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"]])
-      if (Math.abs(value) >= size) return (value / size).toPrecision(3) + unit;
+      if (Math.abs(value) >= size) return Number((value / size).toPrecision(3)) + unit;
     return Number(value.toPrecision(3)).toString();
   };
   const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
@@ -57,7 +57,10 @@
     return `Not running: ${p.done} of ${plural(p.total, "trial")} done. ablate run resumes the study.${failures}`;
   };
   const drawStatus = () => {
-    const p = state.progress;
+    const p = state.progress, s = state.study;
+    text(document.getElementById("study"), s.name);
+    text(document.getElementById("question"), s.question);
+    text(document.getElementById("design"), `${s.design} · ${plural(s.arms.length, "arm")} × ${plural(s.blocks, "block")} · ${s.budget} per trial`);
     text(document.getElementById("now"), sentence());
     document.getElementById("pulse").className = p.finished ? (p.failed ? "failed" : "finished") : p.coordinator ? "running" : "";
     document.title = `${p.done}/${p.total} · ${state.study.title}`;
@@ -219,7 +222,7 @@
     return { node, update: draw };
   };
   const fingerprint = (panel) => panel.kind === "line"
-    ? `${state.version} ${[...hidden].join()}` : JSON.stringify([state.scores[panel.metric], [...hidden]]);
+    ? `${state.session} ${state.version} ${[...hidden].join()}` : JSON.stringify([state.scores[panel.metric], [...hidden]]);
   const drawnTrials = () => state.trials.filter((t) => !hidden.has(t.arm));
   const lines = (panel) => drawnTrials().flatMap((t) => {
     const x = curves[t.trial]?.[panel.x], y = curves[t.trial]?.[panel.metric];
@@ -311,6 +314,8 @@
     const answer = await fetch(`state.json?session=${state.session}&after=${last}`, { cache: "no-store" });
     const fresh = await answer.json();
     if (fresh.error) throw new Error(fresh.error);
+    // Another server at this address, perhaps of another study.
+    if (fresh.session !== state.session) Object.keys(curves).forEach((trial) => delete curves[trial]);
     Object.assign(curves, fresh.curves);
     state = fresh;
     last = state.version;

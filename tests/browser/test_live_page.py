@@ -90,6 +90,19 @@ def test_a_server_that_ends_leaves_the_last_state_and_says_so(chromium: object, 
         page.see("Not running: 1 of 4 trials done.")
 
 
+def test_another_study_at_the_same_address_takes_the_whole_page(chromium: object, tmp_path: Path) -> None:
+    """A tab that was left open: the question of one study over the numbers of another would mislead."""
+    with watched(chromium, 1280, "light") as page:
+        with serving(make_study(tmp_path / "a")) as url:
+            page.open(url)
+            page.until(lambda: page.traces("pretrain/loss") == 4)
+        other = make_study(tmp_path / "b", finished=1, name="other", question="Does another study matter?")
+        with serving(other, int(url.rsplit(":", 1)[1].strip("/"))):
+            page.see("Does another study matter?")
+            page.see("Not running: 1 of 4 trials done.")
+            page.until(lambda: page.traces("pretrain/loss") == 1)
+
+
 def test_a_snapshot_opens_from_disk_without_any_request(chromium: object, tmp_path: Path) -> None:
     file = write_page(make_study(tmp_path)).resolve().as_uri()
     with watched(chromium, 390, "dark") as page:
