@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["progress", "verdicts", "line", "bar", "failures"]
@@ -49,6 +49,13 @@ class Dashboard:
     @property
     def panels(self) -> tuple[Panel, ...]:
         return tuple(panel for section in self.sections for panel in section.panels)
+
+    def told(self, metrics: Collection[str]) -> Dashboard:
+        """Without the optional panels of metrics that no trial reports, for pages that do not change."""
+        return replace(self, sections=tuple(
+            replace(s, panels=tuple(p for p in s.panels if not p.optional or p.metric in metrics))
+            for s in self.sections
+        ))  # fmt: skip
 
 
 _TIME, _TOKENS = "training seconds (charged)", "training tokens"

@@ -127,6 +127,8 @@ def push(root: Path) -> list[str]:
     found = analyze(study, records, damage) if records else None
     done = over(status(root))
     board = default_for(study, records)
+    if records:  # before the first, anything may still be reported
+        board = board.told({name for record in records for name in record.metrics})
     words = {"entity": entity, "project": project, "study": study.name, "verdicts": markdown(found, done)}
     try:
         addresses = _save(root, workspace(board, **words), report(board, question=study.question, **words))

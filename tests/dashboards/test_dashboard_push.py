@@ -47,7 +47,8 @@ def test_a_push_saves_workspace_and_report_and_tags_runs_and_a_second_updates_th
     assert report["description"] == "Do positions <matter>?"
     for view in (report, workspace):
         told = json.dumps(json.loads(view["spec"]))
-        assert all(f'"{metric}"' in told for metric in ("pretrain/loss", "throughput/mfu", "glue/average"))
+        assert all(f'"{metric}"' in told for metric in ("pretrain/loss", "pretrain/lr", "glue/average"))
+        assert "cost/energy_kwh" not in told, "no trial reports it: the panel would stay empty"
         assert "positions" in told
         assert "| <b>rope |" in told
     tags = {name: kept["tags"] for name, kept in requests.store.runs.items()}
