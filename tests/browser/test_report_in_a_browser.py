@@ -93,6 +93,45 @@ def test_nothing_sticks_out_to_the_side(open_page, report, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
+
+
+@pytest.fixture(scope="module")
+def glue(tmp_path_factory):
+    """A study of GLUE whole: as many columns as a table usually has."""
+    frozen = synthetic.study(
+        ["model.position=scaled-sinusoidal", "train.optimizer=muon"], metric="glue/average"
+    )
+    records = synthetic.records(frozen)
+    for number, record in enumerate(records):
+        tasks = {f"glue/{task}": 61.23 + 3 * i + number % 7 for i, task in enumerate(GLUE)}
+        records[number] = record.model_copy(
+            update={
+                "metrics": {"eval/mlm_loss": 1.9 + number / 100, **tasks, "glue/average": 71.7 + number % 7}
+            }
+        )
+    return write_report(synthetic.write(tmp_path_factory.mktemp("glue"), frozen, records))
+
+
+@pytest.mark.parametrize("width", [1280, 1399, 1400])
+def test_a_laptop_shows_the_table_of_nine_columns_of_scores_whole(open_page, glue, width):
+    page = open_page(glue, viewport={"width": width, "height": 800}).page
+    assert page.locator("table.ablation thead th").count() > len(GLUE) + 5
+    needed, there = page.evaluate("""() => {
+      const table = document.querySelector("table.ablation");
+      return [table.scrollWidth, table.parentElement.clientWidth];
+    }""")
+    assert needed <= there
+
+
+def test_at_the_top_no_section_is_marked_as_the_one_in_view(open_page, report):
+    page = open_page(report).page
+    page.locator("#table").scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('nav a[aria-current]') !== null")
+    page.evaluate("window.scrollTo(0, 0)")
+    page.wait_for_function("document.querySelector('nav a[aria-current]') === null")
+
+
 def test_a_narrow_column_breaks_names_between_their_words(open_page, report):
     page = open_page(report, viewport=PHONE).page
     lines = page.evaluate("""() => [...document.querySelectorAll('.scroll tbody tr.arm th')].flatMap((th) => {

@@ -238,9 +238,10 @@
   // ── The section in view is marked in the list of sections.
   const links = new Map(all("nav a[href^='#']").map((a) => [a.getAttribute("href").slice(1), a]));
   const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
-    if (!entry.isIntersecting) return;
+    const link = links.get(entry.target.id);
+    if (!entry.isIntersecting) return link?.removeAttribute("aria-current");
     links.forEach((a) => a.removeAttribute("aria-current"));
-    links.get(entry.target.id)?.setAttribute("aria-current", "true");
+    link?.setAttribute("aria-current", "true");
   }), { rootMargin: "-10% 0px -80% 0px" });
   all("main section[id]").forEach((section) => seen.observe(section));
 })();
