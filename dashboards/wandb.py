@@ -133,7 +133,9 @@ def push(root: Path) -> list[str]:
     try:
         addresses = _save(root, workspace(board, **words), report(board, question=study.question, **words))
     except PushError as error:
-        raise PushError(f"{error}; the first run online makes the project: ablate sync {root}") from error
+        raise PushError(
+            f"{error}; check `wandb login`; the first run online makes the project: ablate sync {root}"
+        ) from error
     told = [f"{kind}: {address}" for kind, address in addresses.items()]
     if not done or found is None:
         return [*told, "the runs get their verdicts as tags once the study is done"]
