@@ -22,7 +22,7 @@ from ablate.tracking.live import rows
 from ablate.tracking.names import final, run_id
 from ablate.tracking.online import note_online
 from ablate.tracking.runs import NoProjectError, TrackedRun, read_runs
-from ablate.tracking.wandb import Wandb, answered, default_entity, obstacle
+from ablate.tracking.wandb import Wandb, answered, default_entity, end_service, obstacle
 
 SECONDS_PER_RUN = 300.0  # for the end of a run, in which checkpoints go up
 INTERRUPTED = "interrupted"
@@ -146,9 +146,13 @@ def _send(root: Path, study: FrozenStudy, trial: str, record: Record | None) -> 
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ablate-sync-") as aside:
         tracker = Wandb(spec, files=Path(aside), patience=SECONDS_PER_RUN)
-        tracker.start(run)
-        if record is not None:
-            tracker.summary(final(record.metrics, record.scores, record.spent))
-            tracker.keep(Kept(paths.predictions, paths.checkpoint, record.data))
-        tracker.finish(INTERRUPTED if record is None else record.state)
+        try:
+            tracker.start(run)
+            if record is not None:
+                tracker.summary(final(record.metrics, record.scores, record.spent))
+                tracker.keep(Kept(paths.predictions, paths.checkpoint, record.data))
+            tracker.finish(INTERRUPTED if record is None else record.state)
+        except KeyboardInterrupt:
+            end_service()
+            raise
     return "; ".join(tracker.warnings) or None

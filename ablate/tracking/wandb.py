@@ -7,13 +7,13 @@ one `log` 0.5 ms, finish offline 0.01 s (the SDK's service, a process of its own
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -306,6 +306,22 @@ def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no detail'}"
 
 
+def end_service() -> None:
+    """End the SDK's service without waiting for what it still has to send, as at Ctrl-C.
+
+    The interpreter's exit waits for it, for as long as the run has patience with a server that never answers.
+    """
+    import psutil
+    import wandb
+
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name().startswith("wandb-core"):
+                child.kill()
+    with contextlib.suppress(OSError):  # it finds its service gone; the exit would find that again
+        wandb.teardown()
+
+
 def _missing(path: str, step: int, state: str) -> str | None:
     """Why the server lacks a part of an ended run ENTITY/PROJECT/ID, or None.
 
@@ -331,7 +347,7 @@ VERDICTS = ("baseline", "helps", "hurts", "equivalent", "inconclusive")
 API_SECONDS = 20
 
 
-@contextmanager
+@contextlib.contextmanager
 def answered(wrong: type[ValueError]) -> Iterator[None]:
     """Errors of the SDK, of the network and of an unexpected answer become one of ours, in one line."""
     import requests

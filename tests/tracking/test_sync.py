@@ -1,6 +1,10 @@
 """Runs that come back: resumed online, synced from this disk, or held up by a server. The real SDK throughout."""
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from standin import Requests, broken, closed_port, working
-from trials import CREATED, RUN, ablate, attempt, kill_attempt, no_file_holds_the_key
+from trials import CREATED, RUN, ablate, attempt, environment, kill_attempt, no_file_holds_the_key
 
 from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, read_study, write_json
 from ablate.scheduling.status import status
@@ -216,6 +220,24 @@ def test_a_sync_to_a_server_that_refuses_rows_says_so_and_fails(root: Path) -> N
         assert (done.returncode, done.stdout) == (1, "1 runs did not arrive: abc\n")
         assert "the server holds the run up to step -1 of 8" in done.stderr
         assert "wandb:" not in done.stderr, "the SDK itself says nothing"
+
+
+def test_ctrl_c_ends_a_sync_that_waits_for_a_mute_server(root: Path) -> None:
+    attempt_offline(root)
+    told = root.parent / "told.txt"
+    with working(mute_after="UpsertBucket") as (url, requests), told.open("w") as out:
+        command = [sys.executable, "-m", "ablate", "sync", str(root)]
+        with subprocess.Popen(command, env=environment(url, root.parent), stdout=out, stderr=out) as process:
+            try:
+                deadline = time.monotonic() + 60
+                while not requests.of("UpsertBucket") and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                time.sleep(2)  # into the end of the run, which may take minutes
+                process.send_signal(signal.SIGINT)
+                assert process.wait(timeout=30) == 130, told.read_text()
+            finally:
+                process.kill()
+    assert "Traceback" not in told.read_text()
 
 
 def test_status_knows_after_a_sync_that_a_trial_is_online(root: Path) -> None:
