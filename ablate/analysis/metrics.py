@@ -10,7 +10,12 @@ import re
 from collections.abc import Iterable
 
 SPEED = "throughput/tokens_per_second"
-_LOWER = ("loss", "perplexity", "seconds", "memory", "error")
+# What words in a metric's name tell of its direction; a spread has none, whatever it is the spread of.
+_WORSE = {"ppl", "err", "nll", "mse", "mae", "rmse", "wer", "cer", "ter", "bpb", "bpc", "bits", "xent", "ce"}
+_BETTER = {"acc", "f1", "avg", "average", "mcc", "auc", "auroc", "precision", "recall", "pearson", "spearman",
+           "bleu", "rouge", "em", "r2", "reward"}  # fmt: skip
+_DEARER, _CHEAPER = {"seconds", "time", "latency", "memory"}, {"throughput", "mfu"}
+_SPREAD = {"stderr", "std", "stdev", "sd", "se", "var", "variance"}
 _FAMILIES = ("glue", "superglue", "grammar", "tasks", "eval", "pretrain", "throughput", "cost")
 _TASKS = {
     "cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "stsb": "STS-B", "qqp": "QQP", "mnli": "MNLI",
@@ -34,9 +39,30 @@ _SCORES = ("glue", "superglue", "grammar", "tasks")
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more of it is good."""
-    family, _, name = metric.partition("/")
-    return family != "cost" and not any(word in name for word in _LOWER)
+    """Whether more of it is good; of a name that does not tell, yes."""
+    return direction(metric) is not False
+
+
+def direction(metric: str) -> bool | None:
+    """Whether more of it is good, as its name tells: `eval/Loss` no, `acc` yes, `val` nothing."""
+    if metric.startswith("cost/"):
+        return False
+    name, words = metric.lower(), _words(metric)
+    worse = bool(words & (_WORSE | _DEARER)) or any(part in name for part in ("loss", "error", "perplexity"))
+    better = bool(words & (_BETTER | _CHEAPER)) or any(part in name for part in ("accura", "score"))
+    if worse != better:
+        return None if words & _SPREAD else better
+    return True if is_score(metric) and not worse else None
+
+
+def quality(metric: str) -> bool | None:
+    """The same of what a model scored; None also for speed, time and memory."""
+    costs = metric.split("/")[0] in ("throughput", "cost", "spent") or _words(metric) & (_DEARER | _CHEAPER)
+    return None if costs else direction(metric)
+
+
+def _words(metric: str) -> set[str]:
+    return set(re.split(r"[^a-z0-9]+", metric.lower()))
 
 
 def canonical(metric: str) -> str:

@@ -149,10 +149,10 @@ def _metric(c: Contrast, outcome: Outcome) -> Check:
     name = "metric"
     others = {
         m: e for m, e in c.secondary.items()
-        if e.estimate is not None and e.p is not None and (names.is_score(m) or m.endswith("loss"))
+        if e.estimate is not None and e.p is not None and names.quality(m) is not None
     }  # fmt: skip
     if not others or c.effect.estimate is None:
-        return Check(name, "not checked", "nothing else was measured")
+        return Check(name, "not checked", "no other score or loss was measured")
     moved = {m: e for m, e in others.items() if e.p is not None and e.p <= 1 - e.level}
     shown = ", ".join(names.label(m) for m in moved)
     if c.verdict == "equivalent":
@@ -160,9 +160,7 @@ def _metric(c: Contrast, outcome: Outcome) -> Check:
             return Check(name, "not ruled out", f"other measures move: {shown} (p ≤ .05, uncorrected)")
         return Check(name, "not ruled out", f"{_none(others)}, which shows no equivalence there")
     better = (c.effect.estimate > 0) == outcome.higher_is_better
-    against = [
-        m for m, e in moved.items() if (((e.estimate or 0) > 0) == names.higher_is_better(m)) != better
-    ]
+    against = [m for m, e in moved.items() if (((e.estimate or 0) > 0) == names.quality(m)) != better]
     if against:
         shown = ", ".join(names.label(m) for m in against)
         return Check(name, "not ruled out", f"{shown} point(s) the other way (p ≤ .05, uncorrected)")

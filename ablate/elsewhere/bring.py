@@ -7,7 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-from ablate.elsewhere.study import Declared, RunsError, higher_is_better, metric_name, write_study
+from ablate.analysis import metrics as names
+from ablate.elsewhere.study import Declared, RunsError, metric_name, write_study
 from ablate.elsewhere.table import read_csv
 from ablate.records.paths import told_path
 
@@ -39,7 +40,7 @@ def bring(
         own, shown = Path(source).stem, told_path(Path(source))
         sha256 = hashlib.sha256(Path(source).read_bytes()).hexdigest()
         remarks += [f"the table was read as {encoding}"] if encoding else []
-    higher = direction == "maximize" if direction else higher_is_better(metric_name(outcome))
+    higher = direction == "maximize" if direction else names.direction(metric_name(outcome))
     options = {
         "baseline": baseline, "outcome": outcome, "margin": repr(margin).removesuffix(".0"),
         "direction": "maximize" if higher else "minimize", "name": name, "question": question,

@@ -59,23 +59,6 @@ def metric_name(name: str) -> str:
     return names.canonical(name) if "/" in name.strip("/") else f"{FAMILY}/{name}"
 
 
-_WORSE = {"ppl", "err", "nll", "mse", "mae", "rmse", "wer", "cer", "ter", "bpb", "bpc", "bits", "seconds",
-          "time", "latency", "memory", "xent", "ce"}  # fmt: skip
-_BETTER = {"acc", "f1", "avg", "average", "mcc", "auc", "auroc", "precision", "recall", "pearson", "spearman",
-           "bleu", "rouge", "em", "r2", "reward", "throughput", "mfu"}  # fmt: skip
-
-
-def higher_is_better(metric: str) -> bool | None:
-    """What its name tells: `eval/Loss` no, `acc` yes, `val` nothing."""
-    name = metric.lower()
-    words = set(re.split(r"[^a-z0-9]+", name))
-    worse = bool(words & _WORSE) or any(part in name for part in ("loss", "error", "perplexity"))
-    better = bool(words & _BETTER) or any(part in name for part in ("accura", "score"))
-    if worse != better:
-        return better
-    return True if names.is_score(metric) and not worse else None
-
-
 def write_study(
     runs: Sequence[ImportedRun],
     declared: Declared,
@@ -147,7 +130,7 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
         found.append(f"no run is of the baseline '{declared.baseline}'{_near(declared.baseline, arms)}")
     metrics = list(dict.fromkeys(metric_name(m) for run in runs for m in run.metrics))
     outcome = metric_name(declared.outcome)
-    if declared.direction is None and outcome in metrics and higher_is_better(outcome) is None:
+    if declared.direction is None and outcome in metrics and names.direction(outcome) is None:
         found.append(
             f"the name '{declared.outcome}' does not tell whether more of it is better: "
             "--direction maximize or --direction minimize"
@@ -283,7 +266,7 @@ def _study(
 ) -> FrozenStudy:
     others = [a for a in dict.fromkeys(run.arm for run in runs) if a != declared.baseline]
     outcome = metric_name(declared.outcome)
-    higher = declared.direction == "maximize" if declared.direction else higher_is_better(outcome)
+    higher = declared.direction == "maximize" if declared.direction else names.direction(outcome)
     cells = [cell for _, cell in _cells(runs, declared.baseline)]
     paired = all(run.block is not None for run in runs)
     count = 1 + max(index for _, index in cells)

@@ -131,5 +131,16 @@ def test_another_metric_supports_contradicts_or_says_nothing(outcome, loss, answ
     assert words in told[1]
 
 
+@pytest.mark.parametrize(
+    ("metric", "answer"),
+    [("runs/f1", "not ruled out"), ("runs/ppl", "ruled out"), ("wikitext/word_perplexity,none", "ruled out"),
+     ("runs/acc_stderr", "not checked"), ("runs/tokens_per_second", "not checked"),
+     ("throughput/score", "not checked"), ("runs/val", "not checked")],
+)  # fmt: skip
+def test_other_programs_metrics_count_by_what_their_names_tell(metric, answer):
+    rise = [1.0, 1.1, 0.9, 1.0, 1.05]  # under an outcome that falls
+    assert check("metric", DOWN, other={metric: against(rise)})[0] == answer
+
+
 def test_nothing_else_measured_is_not_checked():
     assert check("metric", DOWN)[0] == "not checked"

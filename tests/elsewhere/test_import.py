@@ -159,7 +159,7 @@ def blocks_of(text: str, arms=("base", "b"), n: int = 4) -> str:
     ("outcome", "higher"),
     [("Loss", False), ("eval/Loss", False), ("loss/val", False), ("val_ppl", False), ("err", False),
      ("runs/wer", False), ("acc", True), ("eval/accuracy", True), ("glue/x", True), ("F1-score", True),
-     ("val", None), ("m", None), ("loss_score", None)],
+     ("val", None), ("acc_stderr", None), ("m", None), ("loss_score", None)],
 )  # fmt: skip
 def test_what_is_better_is_read_off_the_name_or_asked_for(tmp_path, outcome, higher):
     source, terms = table(tmp_path, blocks_of(f"arm,block,{outcome}")), {"baseline": "base", "margin": 0.1}
