@@ -104,12 +104,10 @@ def glue(tmp_path_factory):
     )
     records = synthetic.records(frozen)
     for number, record in enumerate(records):
-        tasks = {f"glue/{task}": 61.23 + 3 * i + number % 7 for i, task in enumerate(GLUE)}
-        records[number] = record.model_copy(
-            update={
-                "metrics": {"eval/mlm_loss": 1.9 + number / 100, **tasks, "glue/average": 71.7 + number % 7}
-            }
-        )
+        scores = {f"glue/{task}": 61.23 + 3 * i + number % 7 for i, task in enumerate(GLUE)}
+        scores |= {"eval/mlm_loss": 1.9 + number / 100, "glue/average": 71.7 + number % 7}
+        scores["throughput/tokens_per_second"] = 20_000.0 + 300 * number
+        records[number] = record.model_copy(update={"metrics": scores})
     return write_report(synthetic.write(tmp_path_factory.mktemp("glue"), frozen, records))
 
 
