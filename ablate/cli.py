@@ -328,7 +328,13 @@ def import_runs(
         str | None, typer.Option(help="of the table, such as cp1252; default: UTF-8, or its byte order mark")
     ] = None,
 ) -> None:
-    """Runs made by other programs as a study directory, for report, table, verify and negative results."""
+    """Runs made by other programs as a study directory, for report, table, verify and negative results.
+
+    A table has a row per run: arm, block (what a run of each arm shares, such as the seed of data order and
+    masks; without it arms are compared unpaired), then metrics by name, an empty cell for what was not
+    measured; if known, state (complete, diverged, failed), reason, seconds, occupied, tokens, steps. No other
+    text.
+    """
     from ablate.elsewhere.bring import bring
     from ablate.records import read_study
 

@@ -48,25 +48,25 @@ def _read_text(text: str) -> Level:
         return number
     variant = re.fullmatch(r"([^()=,]+)\((.*)\)", text)
     name, inside = (variant[1].strip(), variant[2]) if variant else ("", text)
-    parts = _split(inside)
-    pairs = [part.partition("=") for part in parts]
+    pieces = parts(inside)
+    pairs = [part.partition("=") for part in pieces]
     if all(sign for _, sign, _ in pairs):
         return Named(name.lower(), {k.strip(): read(v) for k, _, v in pairs})
-    if not variant and len(parts) > 1:
-        return Named("", {str(i): read(part) for i, part in enumerate(parts)})
+    if not variant and len(pieces) > 1:
+        return Named("", {str(i): read(part) for i, part in enumerate(pieces)})
     return Named(text.lower())
 
 
-def _split(text: str) -> list[str]:
-    """At commas outside parentheses."""
-    parts, depth = [""], 0
+def parts(text: str) -> list[str]:
+    """A text split at commas outside parentheses."""
+    found, depth = [""], 0
     for c in text:
         depth += (c == "(") - (c == ")")
         if c == "," and depth == 0:
-            parts.append("")
+            found.append("")
         else:
-            parts[-1] += c
-    return [part.strip() for part in parts if part.strip()]
+            found[-1] += c
+    return [part.strip() for part in found if part.strip()]
 
 
 def matches(wanted: Level, there: Level, default: Default) -> bool:

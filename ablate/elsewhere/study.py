@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ablate.analysis import metrics as names
+from ablate.elsewhere.levels import parts
 from ablate.records import FrozenArm, FrozenStudy, Record, StudyPaths, write_json
 from ablate.records.paths import told_path
 
@@ -75,14 +76,17 @@ def write_study(
     `command` is the line that imports them again; `sha256` is the source file's, without one that of the runs
     as they were read. `remarks` are notes more.
     """
-    runs = [replace(run, block=run.block and _whole(run.block)) for run in runs]
+    outcome = metric_name(declared.outcome)
+    runs = [_ended(replace(run, block=run.block and _whole(run.block)), outcome) for run in runs]
     root = folder / declared.name
     problems = [*_problems(runs, declared), *_taken(root)]
     if problems:
         raise RunsError("\n".join(f"{source}: {problem}" for problem in problems))
     study = _study(runs, declared, source, created, sha256)
     study = study.model_copy(update={
-        "command": command, "notes": [*study.notes, *remarks, *_repeated(runs)],
+        "command": command,
+        "notes": [*study.notes, *remarks, *_repeated(runs), *_not_finite(runs, outcome),
+                  *_scale(runs, outcome, declared.margin)],
     })  # fmt: skip
     by_cell = {tuple(cell): trial for trial, cell in study.trials.items()}
     records = [_record(run, cell, by_cell[cell], study) for run, cell in _cells(runs, declared.baseline)]
@@ -95,6 +99,58 @@ def write_study(
 def _whole(block: str) -> str:
     """A whole number as such: what pandas writes as 1.0 is block 1."""
     return re.sub(r"(-?[0-9]+)\.0+", r"\1", block) if re.fullmatch(r"-?[0-9]+\.0+", block) else block
+
+
+def _outcome(run: ImportedRun, outcome: str) -> float | None:
+    return next((value for metric, value in run.metrics.items() if metric_name(metric) == outcome), None)
+
+
+def _ended(run: ImportedRun, outcome: str) -> ImportedRun:
+    """A run that ended with an outcome of infinity or not a number has diverged, whatever it says."""
+    value = _outcome(run, outcome)
+    if run.state != "complete" or value is None or math.isfinite(value):
+        return run
+    return replace(run, state="diverged", reason=run.reason or f"{outcome} is {value:g}")
+
+
+def _not_finite(runs: Sequence[ImportedRun], outcome: str) -> list[str]:
+    """Which runs `_ended` counts as diverged."""
+    found = [
+        run.where for run in runs
+        if run.state == "diverged" and not math.isfinite(_outcome(run, outcome) or 0.0)
+    ]  # fmt: skip
+    if not found:
+        return []
+    shown = f"{', '.join(found[:10])}{' …' if len(found) > 10 else ''}"
+    return [
+        f"{len(found)} run(s) whose {outcome} is infinite or not a number are counted as diverged: {shown}; "
+        "one that was not measured is to have no number"
+    ]
+
+
+def _scale(runs: Sequence[ImportedRun], outcome: str, margin: float) -> list[str]:
+    """Numbers that may be in another unit than their margin or their name is."""
+    found = []
+    measured: dict[str, list[float]] = {}
+    for run in runs:
+        for metric, value in run.metrics.items():
+            if math.isfinite(value):
+                measured.setdefault(metric_name(metric), []).append(value)
+    values = measured.get(outcome, [])
+    if len(values) > 1 and max(values) - min(values) < margin:
+        found.append(
+            f"the margin, {margin:g}, is wider than all that {outcome} varies, from {min(values):g} to "
+            f"{max(values):g}: no arm can be more than equivalent by it; is it in the same unit?"
+        )
+    fractions = [
+        m for m, v in measured.items() if names.unit(m) == "points" and any(v) and 0 <= min(v) <= max(v) <= 1
+    ]
+    if fractions:
+        found.append(
+            f"{', '.join(fractions[:10])} lie(s) between 0 and 1 and is told in points of 100; if these are "
+            "fractions, import them times 100"
+        )
+    return found
 
 
 def _repeated(runs: Sequence[ImportedRun]) -> list[str]:
@@ -160,15 +216,30 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
     if len({run.block is None for run in runs}) > 1:
         bare = next(run.where for run in runs if run.block is None)
         found.append(f"{bare}: no block, while other runs have one; give all of them a block, or none")
-    cells = Counter((run.arm, run.block) for run in runs if run.block is not None)
-    for (arm, block), count in cells.items():
-        if count > 1:
-            places = ", ".join(run.where for run in runs if (run.arm, run.block) == (arm, block))
-            found.append(
-                f"{count} runs of arm '{arm}' on block {block} ({places}); keep one, or name a block that "
-                "tells them apart"
-            )
+    found += _doubled(runs)
     return found
+
+
+def _doubled(runs: Sequence[ImportedRun]) -> list[str]:
+    """A block is one run of every arm; what is measured of one run again is no block more."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        if run.block is not None:
+            cells.setdefault((run.arm, run.block), []).append(run.where)
+    twice = {cell: places for cell, places in cells.items() if len(places) > 1}
+    told = [
+        f"{len(places)} runs of arm '{arm}' on block {block} ({', '.join(places[:4])}"
+        f"{' …' if len(places) > 4 else ''})"
+        for (arm, block), places in list(twice.items())[:3]
+    ]
+    if not told:
+        return []
+    more = f"; and so of {len(twice) - 3} arms and blocks more" if len(twice) > 3 else ""
+    return [
+        f"{'; '.join(told)}{more}. A block is one run of each arm: keep one, average what was measured of "
+        "one run again (such as fine-tuning seeds), make its tasks columns of one row; or name with --block "
+        "what was drawn anew for each"
+    ]
 
 
 def _near(given: str, known: Sequence[str]) -> str:
@@ -322,11 +393,13 @@ def _arm(name: str, runs: Sequence[ImportedRun], baseline: str) -> FrozenArm:
 
 
 def _changes(name: str, runs: Sequence[ImportedRun], baseline: str) -> dict[str, list[Any]]:
-    """What the configurations say; without any, what a name like `knob=level` says."""
+    """What the configurations say; without any, what a name says: `knob=level`, or several with commas."""
     own, base = _common(runs, name), _common(runs, baseline)
     found = {k: [base.get(k), own.get(k)] for k in sorted({*own, *base}) if own.get(k) != base.get(k)}
-    knob, sign, level = name.partition("=")
-    return found or ({knob: ["baseline", level]} if sign else {})
+    pairs = [part.partition("=") for part in parts(name)]
+    if not all(sign for _, sign, _ in pairs):  # one level that is a list: `betas=0.9,0.98`
+        pairs = [name.partition("=")]
+    return found or {k.strip(): ["baseline", level.strip()] for k, sign, level in pairs if sign}
 
 
 def _common(runs: Sequence[ImportedRun], arm: str) -> dict[str, Any]:

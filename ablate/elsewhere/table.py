@@ -10,10 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ablate.elsewhere.study import ImportedRun, RunsError
 
-STATES = ("complete", "diverged", "failed")
+STATES: Mapping[str, Literal["complete", "diverged", "failed"]] = {
+    "complete": "complete", "completed": "complete", "finished": "complete", "diverged": "diverged",
+    "failed": "failed", "crashed": "failed", "killed": "failed",
+}  # and what W&B's, MLflow's and other programs' tables say  # fmt: skip
 SPENT = {"seconds": "seconds", "occupied": "occupied", "tokens": "tokens", "steps": "steps"}
 BLOCKS = ("block", "seed")  # columns that look as if they paired runs
 _FILES = {
@@ -56,6 +60,7 @@ class _Columns:
 
     arm: str
     block: str | None
+    state: str
     ignored: frozenset[str]
 
 
@@ -70,8 +75,9 @@ def _columns(path: Path, columns: list[str], arm: str | None, block: str | None)
     double = sorted({c for c in columns if columns.count(c) > 1 and not _INDEX.fullmatch(c)})
     if double:
         raise RunsError(f"{path}:1: two columns have the same name, {double[0]}")
+    state = next((c for c in columns if c.lower() in ("state", "status") and c not in (name, block)), "state")
     if block == "none":
-        return _Columns(name, None, frozenset(c for c in columns if c.lower() in BLOCKS))
+        return _Columns(name, None, state, frozenset(c for c in columns if c.lower() in BLOCKS))
     if block is not None and block not in columns:
         raise RunsError(f"{path}:1: there is no column '{block}' for --block; it has {there}")
     found = block or ("block" if "block" in columns else None)
@@ -81,7 +87,7 @@ def _columns(path: Path, columns: list[str], arm: str | None, block: str | None)
             f"{path}:1: there is no column 'block', but '{likely[0]}': --block {likely[0]} where runs of the "
             "same one share data order and masks, --block none where they share nothing"
         )
-    return _Columns(name, found, frozenset(c for c in likely if c != found))
+    return _Columns(name, found, state, frozenset(c for c in likely if c != found))
 
 
 def _delimiter(text: str, arm: str) -> str:
@@ -134,27 +140,57 @@ class _Cells:
     _right: set[str] = field(default_factory=set)
 
     def number(self, column: str, text: str, line: int) -> float | None:
-        rule = "a number, or nothing"
         try:
             number = float(text)
         except ValueError:
-            self._wrong.setdefault((column, rule), []).append((line, text))
+            self._add(column, _MARKED if _marked(text) else _NUMBER, text, line)
             return None
         self._right.add(column)
         if column in SPENT and not (math.isfinite(number) and number >= 0):
-            rule = "a finite number from 0, or nothing"
-            self._wrong.setdefault((column, rule), []).append((line, text))
+            self._add(column, "a finite number from 0, or nothing", text, line)
         return number
 
+    def state(self, column: str, text: str, line: int) -> None:
+        """A word that is no state."""
+        rule = f"one of {', '.join(STATES)}, or nothing; leave out runs that have not ended"
+        self._add(column, rule, text, line)
+
+    def _add(self, column: str, rule: str, text: str, line: int) -> None:
+        self._wrong.setdefault((column, rule), []).append((line, text))
+
     def wrong(self) -> list[str]:
-        """One line for each column and rule."""
-        told = []
+        """One line for each column and rule, and one for all columns of text."""
+        text = {
+            column: places[0] for (column, rule), places in self._wrong.items()
+            if rule == _NUMBER and column not in self._right and (column, _MARKED) not in self._wrong
+        }  # fmt: skip
+        told = [self._text(text)] if text else []
         for (column, rule), places in self._wrong.items():
-            line, text = places[0]
+            if column in text and rule == _NUMBER:
+                continue
+            line, first = places[0]
             more = f", and so {len(places) - 1} times more" if len(places) > 1 else ""
-            way = "" if column in self._right else "; a column that is no metric is to be left out"
-            told.append(f"{self.path}:{line}: {column}: {rule}; got '{text}'{more}{way}")
+            told.append(f"{self.path}:{line}: {column}: {rule}; got '{first}'{more}")
         return told
+
+    def _text(self, columns: Mapping[str, tuple[int, str]]) -> str:
+        """Which they are, and what to do: a row is a run, and a column of text may name parts of one."""
+        some = ", ".join(f"{name} ('{text[:40]}')" for name, (_, text) in list(columns.items())[:20])
+        more = f" and {len(columns) - 20} more" if len(columns) > 20 else ""
+        return (
+            f"{self.path}:1: text is no metric: {some}{more}; leave it out, in pandas "
+            f"df.drop(columns={list(columns)!r}), but where it tells rows of one run apart, such as its "
+            "tasks, first make them columns: df.pivot(index=[ARM, BLOCK], columns=TASK, values=SCORE)"
+            ".reset_index()"
+        )
+
+
+_NUMBER, _MARKED = "a number, or nothing", "a number with a decimal point and no other mark, or nothing"
+
+
+def _marked(text: str) -> bool:
+    """A number of another country's or of a page: `78,1`, `1 234`, `78.1%`."""
+    return re.fullmatch(r"[-+\u2212]?\d[\d.,'\s]*%?", text) is not None
 
 
 def _run(
@@ -164,12 +200,11 @@ def _run(
         read.problems.append(f"{read.path}:{line}: more cells than columns")
     cells = {k: (v or "").strip() for k, v in row.items() if k is not None and not isinstance(v, list)}
     arm, block = cells.pop(named.arm), cells.pop(named.block, "") if named.block else ""
-    state, reason = cells.pop("state", "") or "complete", cells.pop("reason", "")
+    state, reason = cells.pop(named.state, "") or "complete", cells.pop("reason", "")
     if not arm:
         read.problems.append(f"{read.path}:{line}: the arm is empty")
-    if state not in STATES:
-        read.problems.append(f"{read.path}:{line}: state: one of {', '.join(STATES)}; got '{state}'")
-        state = "failed"
+    if state.lower() not in STATES:
+        read.state(named.state, state, line)
     numbers = {
         name: read.number(name, text, line)
         for name, text in cells.items()
@@ -177,7 +212,8 @@ def _run(
     }
     known = {name: number for name, number in numbers.items() if number is not None}
     return ImportedRun(
-        f"line {line}", arm, block or None,
-        {name: number for name, number in known.items() if name not in SPENT},
-        state, reason, {SPENT[name]: number for name, number in known.items() if name in SPENT},  # type: ignore[arg-type]
+        where=f"line {line}", arm=arm, block=block or None, reason=reason,
+        state=STATES.get(state.lower(), "failed"),
+        metrics={name: number for name, number in known.items() if name not in SPENT},
+        spent={SPENT[name]: number for name, number in known.items() if name in SPENT},
     )  # fmt: skip

@@ -101,7 +101,7 @@ def test_states_empty_and_non_finite_cells(tmp_path):
     root = bring(table(tmp_path, text + "model.position=none,3,,\n"), tmp_path / "runs", **TERMS)
     arm = load_findings(root).arm("model.position=none")
     assert arm.completed == 1
-    assert arm.failures == {"no outcome": 3}
+    assert arm.failures == {"no outcome": 2, "diverged": 1}
     assert arm.contrast.verdict == "inconclusive"
     text = "arm,block,state,reason,m\nbase,0,,,1\nb,0,diverged,loss is nan,\n"
     root = bring(
@@ -245,8 +245,91 @@ def test_a_column_of_text_is_one_problem(tmp_path):
     with pytest.raises(RunsError) as error:
         bring(table(tmp_path, text), tmp_path, **{**TERMS, "outcome": "acc"})
     (line,) = str(error.value).splitlines()
-    assert line.endswith("mine.csv:2: date: a number, or nothing; got '2026-01-01', and so 7 times more; "
-                         "a column that is no metric is to be left out")  # fmt: skip
+    assert "mine.csv:1: text is no metric: date ('2026-01-01'); leave it out, in pandas " in line
+    assert "df.drop(columns=['date'])" in line
+    assert "df.pivot(" in line
+
+
+@pytest.mark.parametrize("cell", ["78,1", "78.1%", "1 078", "1,078.5"])
+def test_a_number_with_other_marks_is_not_taken_for_text(tmp_path, cell):
+    text = f'arm,block,acc\nbase,0,"{cell}"\nb,0,"{cell}"\n'
+    with pytest.raises(RunsError) as error:
+        bring(table(tmp_path, text), tmp_path, baseline="base", outcome="acc", margin=1)
+    assert "a number with a decimal point and no other mark, or nothing; got" in str(error.value)
+    assert "leave it out" not in str(error.value)
+
+
+@pytest.mark.parametrize(("column", "well", "badly"), [("State", "finished", "crashed"),
+                                                       ("status", "FINISHED", "KILLED")])  # fmt: skip
+def test_states_are_read_as_other_programs_write_them(tmp_path, column, well, badly):
+    text = f"arm,block,acc,{column}\n" + "".join(
+        f"{arm},{b},{70 + b},{badly if (arm, b) == ('b', 1) else well}\n" for arm in ("base", "b") for b in range(3)
+    )  # fmt: skip
+    found = load_findings(
+        bring(table(tmp_path, text), tmp_path / "runs", baseline="base", outcome="acc", margin=1)
+    )
+    assert found.arm("b").failures == {"failed": 1}
+    assert found.arm("b").completed == 2
+    with pytest.raises(RunsError) as error:
+        bring(
+            table(tmp_path, text.replace(well, "running")), tmp_path, baseline="base", outcome="acc", margin=1
+        )
+    (line,) = str(error.value).splitlines()
+    assert "leave out runs that have not ended; got 'running', and so 4 times more" in line
+
+
+def test_an_outcome_that_is_not_finite_is_a_divergence(tmp_path):
+    losses = {"base": [2.0, 2.1, 2.05, 1.98], "b": [2.3, "inf", 2.33, "nan"]}
+    text = "arm,block,loss\n" + "".join(
+        f"{a},{i},{x}\n" for a, row in losses.items() for i, x in enumerate(row)
+    )
+    root = bring(table(tmp_path, text), tmp_path / "runs", baseline="base", outcome="loss", margin=0.05)
+    found = load_findings(root)
+    assert found.arm("b").failures == {"diverged": 2}
+    itt = found.contrasts["b"].intention_to_treat
+    filled = [2.3, 2.33, 2.33, 2.33]  # the worst that was seen
+    assert itt.estimate == pytest.approx(sum(x - y for x, y in zip(filled, losses["base"], strict=True)) / 4)
+    assert any("2 run(s) whose runs/loss is infinite or not a number are counted as diverged: line 7, line 9"
+               in note for note in found.notes)  # fmt: skip
+
+
+def test_rows_of_tasks_are_not_taken_for_blocks(tmp_path):
+    rows = [(a, s, t, 70 + s) for a in ("base", "b") for s in range(3) for t in range(4)]
+    text = "arm,seed,score\n" + "".join(f"{a},{s},{x}\n" for a, s, _, x in rows)
+    with pytest.raises(RunsError) as error:
+        bring(table(tmp_path, text), tmp_path, baseline="base", outcome="score", margin=1, block="seed")
+    (line,) = str(error.value).splitlines()
+    assert "4 runs of arm 'base' on block 0 (line 2, line 3, line 4, line 5)" in line
+    assert "and so of 3 arms and blocks more. A block is one run of each arm" in line
+    assert "make its tasks columns of one row" in line
+
+
+@pytest.mark.parametrize(
+    ("outcome", "scale", "margin", "told"),
+    [("acc", 0.01, 0.5, "is wider than all that runs/acc varies"), ("acc", 1, 0.5, ""),
+     ("glue/average", 0.01, 0.005, "glue/average lie(s) between 0 and 1 and is told in points of 100"),
+     ("glue/average", 1, 0.5, "")],
+)  # fmt: skip
+def test_numbers_in_another_unit_than_they_are_told_in_are_noted(tmp_path, outcome, scale, margin, told):
+    text = f"arm,block,{outcome}\n" + "".join(
+        f"{a},{b},{scale * (78 + b / 5 + (a == 'b') / 3)}\n" for a in ("base", "b") for b in range(4)
+    )
+    root = bring(table(tmp_path, text), tmp_path / "runs", baseline="base", outcome=outcome, margin=margin)
+    notes = [note for note in read_study(root).notes if "same unit" in note or "fractions" in note]
+    assert len(notes) == bool(told)
+    assert all(told in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("arm", "changes"),
+    [("lr=4e-3,wd=0.1", {"lr": ["baseline", "4e-3"], "wd": ["baseline", "0.1"]}),
+     ("norm=rms(eps=1e-6,bias=no)", {"norm": ["baseline", "rms(eps=1e-6,bias=no)"]}),
+     ("betas=0.9,0.98", {"betas": ["baseline", "0.9,0.98"]}), ("plain, b", {})],
+)  # fmt: skip
+def test_a_name_of_several_knobs_changes_each(tmp_path, arm, changes):
+    text = "arm;block;acc\n" + "".join(f"{a};{b};{b}\n" for a in ("base", arm) for b in range(2))
+    root = bring(table(tmp_path, text), tmp_path / "runs", baseline="base", outcome="acc", margin=1)
+    assert read_study(root).arms[1].changes == changes
 
 
 @pytest.mark.parametrize("other", ["Base", "ba  se", "ba\u00a0se", "cafe\u0301"])
