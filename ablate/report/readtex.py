@@ -74,6 +74,9 @@ class _Document:
     places: list[tuple[Path, int]] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
     inputs: set[str] = field(default_factory=set)  # names that authors gave to `\\input`
+    missing: list[tuple[int, str]] = field(
+        default_factory=list
+    )  # offset and name of inputs that are not there
     length: int = 0
 
     def add(self, text: str, file: Path, line: int) -> None:
@@ -120,6 +123,8 @@ class _Document:
                 self.add(code[at : found.start()], file, number)
                 self.read(path, inside)
                 at = found.end()
+            elif path is None and not found[0].startswith(r"\InputIfFileExists"):
+                self.missing.append((self.length + found.start() - at, given))
         self.add(code[at:], file, number)
 
     def _find(self, given: str, file: Path) -> Path | None:
@@ -176,6 +181,16 @@ def read_latex(file: Path) -> Iterator[Shown]:
         lines = [_line(document, row) for row in block.rows[len(heads) :] if _is_row(block, row, heads)]
         shown = tuple(tuple(cells[1:]) for head in heads if len(cells := _cells(head.cells)) > 1)
         yield Shown(shown, tuple(grouped(lines)), own, below)
+
+
+def missing(file: Path) -> Iterator[tuple[Path, int, str]]:
+    """File, line and name of what is input and cannot be found; a preamble, which holds no table, may."""
+    document = _Document(file.parent)
+    document.read(file)
+    begins = "".join(document.pieces).find(r"\begin{document}")
+    for offset, given in document.missing:
+        if offset >= begins:
+            yield *document.place(offset), given
 
 
 def _ours(block: _Block) -> bool:

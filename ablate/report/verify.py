@@ -33,7 +33,7 @@ from ablate.report.reading import (
     read_html,
     read_markdown,
 )
-from ablate.report.readtex import read_latex
+from ablate.report.readtex import missing, read_latex
 from ablate.report.tables import MARKS, PRESETS, Cell, ablation_table, table_notes
 from ablate.report.visible import visible
 
@@ -64,7 +64,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Unchecked:
-    """A row or a column of a table of which it cannot be told what it shows."""
+    """A row or a column of which it cannot be told what it shows, or an input that is not there."""
 
     file: Path
     line: int
@@ -98,7 +98,7 @@ class Verdict:
                 f"{self.numbers} numbers and verdicts in {self.rows} rows of {self.study} match its records"
             )
         if self.unchecked:
-            said += f"; {len(self.unchecked)} rows or columns could not be checked"
+            said += f"; {len(self.unchecked)} rows, columns or inputs could not be checked"
         return "\n".join([*lines, said])
 
 
@@ -109,6 +109,7 @@ def verify(file: Path, root: Path) -> Verdict:
     """
     found = load_findings(root)
     tables = list(read(file))
+    gone = list(missing(file)) if file.suffix.lower() == ".tex" else []
     now = _Now(root, found)
     check = _Check(now)
     for table in tables:
@@ -118,11 +119,16 @@ def verify(file: Path, root: Path) -> Verdict:
         names = {line.about.study for table in tables for line in table.lines}
         others = sorted(name for name in names if name not in (found.name, ""))
         seen = f"; it has tables of {', '.join(others)}" if others else ""
+        seen += f"; it inputs {gone[0][2]}, which cannot be found" if gone else ""
         raise VerifyError(
             f"{file} holds no table of study '{found.name}' as `ablate table` writes it{seen}. The comments "
             "that begin with 'ablate' name the study and its rows: keep them when you edit a table"
         )
-    unchecked = tuple(dict.fromkeys(check.unchecked))
+    unchecked = tuple(dict.fromkeys([
+        *check.unchecked,
+        *(Unchecked(source, line, f"the input '{given}' cannot be found from {file.parent}; give it its path "
+                                  "from there, or take the line out") for source, line, given in gone),
+    ]))  # fmt: skip
     return Verdict(found.name, check.rows, check.numbers, tuple(dict.fromkeys(check.drifts)), unchecked)
 
 

@@ -587,8 +587,26 @@ def test_inputs_are_followed_in_every_spelling_and_once(root, tmp_path):
         "\\newcommand{\\tinput}[1]{\\@@input #1 }\n\\tinput{sub/ablation.v2}",
         "\\def\\tinput#1{\\small\\input{#1}}\n\\tinput{sub/ablation.v2}",
     ):
-        paper.write_text(f"text {spelt} text \\input{{paper}} \\input{{gone}}\n")
+        paper.write_text(f"text {spelt} text \\input{{paper}}\n")
         assert verify(paper, root).rows == 6, spelt
+        assert verify(paper, root).holds, spelt
+
+
+def test_an_input_that_is_not_there_is_not_checked(root, tmp_path):
+    paper, table = tmp_path / "paper.tex", render_table(root, "latex")
+    before = "\\input{glyphtounicode}\n% \\input{old}\n"  # TeX has files of its own, for preambles
+    after = "\\begin{document}\n" + table + "\\InputIfFileExists{maybe}{}{}\n"
+    paper.write_text(before + after)
+    assert verify(paper, root).holds
+    paper.write_text(before + after + "\\input{tables/gone}\n")
+    told = verify(paper, root)
+    assert not told.holds
+    (unchecked,) = told.unchecked
+    assert unchecked.line == len((before + after).splitlines()) + 1
+    assert "the input 'tables/gone' cannot be found" in str(unchecked)
+    paper.write_text("\\documentclass{article}\\begin{document}\\input{tables/gone}\\end{document}\n")
+    with pytest.raises(VerifyError, match="it inputs tables/gone, which cannot be found"):
+        verify(paper, root)
 
 
 def test_a_table_whose_rows_are_a_file_of_their_own(root, tmp_path):
