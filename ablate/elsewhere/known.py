@@ -14,7 +14,7 @@ from typing import Any
 
 from ablate.budget import Budget
 from ablate.elsewhere import registry
-from ablate.elsewhere.levels import Level, Named, inner, matches, read
+from ablate.elsewhere.levels import Level, Named, inner, matches, no_default, read
 from ablate.elsewhere.study import RunsError
 
 FILE = "negative-results.json"
@@ -96,11 +96,27 @@ class Query:
         names = (self.text, self.text.partition("=")[2]) if self.knob == "arm" else (self.text,)
         if _plain(str(entry["arm"])) in map(_plain, names):
             return True
-        return any(self.names(path) and self._is(path, level) for path, level in _levels(entry))
+        levels = list(_levels(entry))
+        return any(self.names(path) and self._is(path, level) for path, level in levels) or any(
+            self._left_out(path, level) for path, level in levels
+        )
 
     def names(self, path: str) -> bool:
         """The knob, or the end of its path."""
         return path == self.knob or path.endswith(f".{self.knob}")
+
+    def _left_out(self, path: str, there: Level) -> bool:
+        """Whether the knob is a setting that this variant leaves out, at the level that is its default."""
+        parent, _, setting = self.knob.rpartition(".")
+        if self.level is None or not isinstance(there, Named) or setting in there.settings:
+            return False
+        if parent and path != parent and not path.endswith(f".{parent}"):
+            return False
+        try:
+            usual = read(registry.default(path, there.name, setting))
+        except KeyError:
+            return False
+        return matches(self.level, usual, no_default)
 
     def _is(self, path: str, there: Level) -> bool:
         if self.level is None:

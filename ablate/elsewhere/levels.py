@@ -85,14 +85,15 @@ def matches(wanted: Level, there: Level, default: Default) -> bool:
 
 def _setting(key: str, wanted: Level, there: Named, default: Default) -> bool:
     if key in there.settings:
-        return matches(wanted, there.settings[key], _unknown)
+        return matches(wanted, there.settings[key], no_default)
     try:
-        return matches(wanted, read(default(key)), _unknown)
+        return matches(wanted, read(default(key)), no_default)
     except KeyError:
         return False
 
 
-def _unknown(key: str) -> Any:
+def no_default(key: str) -> Any:
+    """The `Default` of what has none."""
     raise KeyError(key)
 
 

@@ -29,10 +29,15 @@ def default(path: str, kind: str, setting: str) -> Any:
     """What a variant's setting is where it is left out. Raises KeyError for what is no setting of it."""
     if f"{path}.{setting}" not in _factors():
         raise KeyError(setting)
+    return _defaults()[f"{path}[{kind}].{setting}"]
+
+
+@functools.cache
+def _defaults() -> Mapping[str, Any]:
     from ablate.knobs import knobs  # seconds, for the few questions that name a variant's settings
     from ablate.recipe import Recipe
 
-    return {info.name: info.default for info in knobs(Recipe)}[f"{path}[{kind}].{setting}"]
+    return {info.name: info.default for info in knobs(Recipe)}
 
 
 def wrong_level(knob: str, names: Callable[[str], bool], level: Level) -> str:

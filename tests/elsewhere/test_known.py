@@ -110,6 +110,8 @@ DSIR = {"kind": "dsir", "target": "reviews/train.parquet", "keep": 0.25}
         ("resample.keep=.25", "data.cleaning.resample", DSIR),
         ("data.cleaning.resample[dsir].keep=.25", "data.cleaning.resample", DSIR),
         ("position=rope(theta=1e4)", "model.position", {"kind": "rope"}),  # what is left out is the default
+        ("model.position.theta=10000", "model.position", {"kind": "rope"}),
+        ("theta=1e4", "model.position", {"kind": "rope"}),
         ("budget=0", "budget", "0 steps"),
         ("budget=60m", "budget", "1h"),
         ("layers=12,24", "other.layers", [12, 24.0]),
@@ -129,12 +131,14 @@ def test_levels_are_compared_by_value(tmp_path, query, knob, level):
 
 
 @pytest.mark.parametrize(
-    "query", ["lr=0.0041", "lr=none", "resample=dsir(keep=.3)", "resample=dsir(nothing=1)", "bias=false"]
-)
+    "query", ["lr=0.0041", "lr=none", "resample=dsir(keep=.3)", "resample=dsir(nothing=1)", "bias=false",
+              "position.theta=5000", "position.theta=none"]
+)  # fmt: skip
 def test_another_value_does_not_match(tmp_path, query):
     place = results(
-        tmp_path, a={"train.lr": 0.004}, b={"data.cleaning.resample": DSIR}, c={"model.bias": True}
-    )
+        tmp_path, a={"train.lr": 0.004}, b={"data.cleaning.resample": DSIR}, c={"model.bias": True},
+        d={"model.position": {"kind": "rope"}},
+    )  # fmt: skip
     assert known(query, place).found == ()
 
 
