@@ -112,11 +112,25 @@ def _runs(n: int, spread: float, rng: np.random.Generator) -> tuple[np.ndarray, 
     return arms[0], arms[1], labels
 
 
+def _graded(n: int, spread: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two equal arms that grade 120 examples, as correlations score them; seeds err more or less far."""
+    truth = rng.normal(0, 1, 120)
+    shared = rng.normal(0, spread, (n, 1, 1))
+    arms = []
+    for _ in range(2):
+        own, likes = rng.normal(0, spread, (n, 1, 1)), rng.normal(0, spread, 120)
+        arms.append(truth + likes + np.exp(shared + own) * rng.normal(0, 1, (n, 2, 120)))
+    return arms[0], arms[1], truth
+
+
+RUNS = {"mcc": _runs, "f1": _runs, "pearson": _graded, "spearman": _graded}
+
+
 def bootstrap_coverage(n: int, score: str, spread: float, studies: int, rng: np.random.Generator) -> Row:
     """Multi-bootstrap of a score that is no mean; the arms are equal, so the truth is 0."""
 
     def inside() -> bool:
-        arm, reference, labels = _runs(n, spread, rng)
+        arm, reference, labels = RUNS[score](n, spread, rng)
         weights = item_draws(len(labels), 300, rng)
         sides = [draw(score, side, labels, weights) for side in (arm, reference)]
         t = multi_bootstrap("m/x", score, *sides, rng=rng)
@@ -130,7 +144,7 @@ def linearised_coverage(n: int, score: str, spread: float, studies: int, rng: np
     """The same studies, the score as the mean of its parts: of as few examples it is least like one."""
 
     def inside() -> bool:
-        arm, reference, labels = _runs(n, spread, rng)
+        arm, reference, labels = RUNS[score](n, spread, rng)
         one, other = (parts(score, side, labels) for side in (arm, reference))
         t = crossed("m/x", one.items - other.items, score=score)
         return t.low is not None and t.high is not None and t.low <= 0 <= t.high
@@ -395,6 +409,11 @@ def rows(studies: int = 2000, seed: int = 0) -> Iterator[Row]:
     for n in (3, 5):
         for cells in CROSSED:
             yield model_coverage(n, cells, max(1000, studies // 2), alone)
+    for n in (3, 5):
+        for score in ("pearson", "spearman"):
+            for spread in (0.3, 0.05):
+                yield bootstrap_coverage(n, score, spread, max(1000, studies // 2), alone)
+                yield linearised_coverage(n, score, spread, max(1000, studies // 2), alone)
 
 
 def markdown(found: Iterator[Row]) -> Iterator[str]:

@@ -37,6 +37,13 @@ def test_a_linearised_score_covers_within_two_points_of_nominal(score, spread):
     holds(simulated.linearised_coverage(5, score, spread, STUDIES, np.random.default_rng(0)))
 
 
+@pytest.mark.parametrize("score", ["pearson", "spearman"])
+@pytest.mark.parametrize("spread", [0.3, 0.05])
+def test_a_correlation_covers_at_least_nominal_and_little_more(score, spread):
+    row = simulated.linearised_coverage(5, score, spread, STUDIES, np.random.default_rng(0))
+    assert 0.95 - 3 * row.error <= row.rate <= 0.99
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cells", list(simulated.CROSSED))
 def test_interactions_cover_within_two_points_of_nominal(cells):
