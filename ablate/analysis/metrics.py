@@ -80,13 +80,15 @@ def unit(metric: str) -> str:
 
 
 def label(metric: str) -> str:
-    """A column head: `glue/stsb` → STS-B, `glue/average` → GLUE."""
+    """A column head: `glue/stsb` → STS-B, `glue/average` → GLUE; of unknown families the name as it is."""
     if metric in _LABELS:
         return _LABELS[metric]
     family, _, name = metric.partition("/")
     if name == "average":
         return "GLUE" if family == "glue" else f"{family.capitalize()} avg."
-    return _TASKS.get(name, name.replace("_", " "))
+    # Of a family that is not ours the name alone may say nothing, as of `tokens/s`, or say it twice, as of
+    # `train/loss` and `val/loss`.
+    return _TASKS.get(name, name.replace("_", " ")) if family in _FAMILIES else metric
 
 
 def is_score(metric: str) -> bool:
