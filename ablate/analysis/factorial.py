@@ -198,7 +198,11 @@ def _fit(
         mixed = _mixed(y, x, blocks, len(kept))
         if mixed is not None:
             return mixed
-        notes.append("the mixed model did not converge: least squares with an intercept per block")
+        # The optimizer gives up at or near the bound of 0, which says nothing against the data.
+        notes.append(
+            "the variance between blocks could not be estimated, as happens where they hardly differ: least "
+            "squares with an intercept per block, which needs none"
+        )
     full = np.column_stack([x[:, 1:], *_indicators(blocks)])
     import statsmodels.api as sm
 

@@ -143,6 +143,17 @@ def test_blocks_that_do_not_differ_print_no_warning():
             assert interactions(full(), values, REFERENCE) is not None
 
 
+def test_blocks_that_differ_by_noise_alone_are_no_failure_of_the_model():
+    rng, models = np.random.default_rng(13), set()
+    for _ in range(20):
+        values = {arm: {k: rng.normal() for k in range(5)} for arm in full()}
+        found = interactions(full(), values, REFERENCE)
+        models.add(found.model)
+        assert len(found.notes) == (found.model == "ols")
+        assert all("as happens where they hardly differ" in note for note in found.notes)
+    assert models == {"ols", "mixedlm"}
+
+
 def test_one_factor_data_get_no_interactions():
     levels = {"base": REFERENCE, "a": {**REFERENCE, "a": "1"}, "b": {**REFERENCE, "b": "1"}}
     assert not is_factorial(levels, REFERENCE)
