@@ -32,6 +32,7 @@ from ablate.analysis.search import best_of_k
 from ablate.analysis.spared import spared
 from ablate.analysis.standing import standings
 from ablate.analysis.summary import answer
+from ablate.analysis.tasks import ONE_LOOK
 from ablate.budget import Budget
 from ablate.knobs import show
 from ablate.records import Damage, FrozenArm, FrozenStudy, Record
@@ -212,7 +213,10 @@ def _interactions(study: FrozenStudy, scores: Scores) -> Interactions | None:
     reference = levels.get(study.arms[0].name) or {}
     if len(reference) < 2 or not is_factorial(levels, reference):
         return None
-    return interactions(levels, scores, reference, alpha=study.alpha)
+    found = interactions(levels, scores, reference, alpha=study.alpha)
+    if found is None or not study.elastic:
+        return found
+    return replace(found, notes=(*found.notes, f"intervals and p-values are {ONE_LOOK}"))
 
 
 Drawn = Mapping[str, list[tuple[FrozenArm, float]]]

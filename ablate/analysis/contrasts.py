@@ -102,8 +102,11 @@ def _correct(study: FrozenStudy, effects: Mapping[str, Effect], outcome: Outcome
     tosts = {arm: equivalence(e, outcome.margin, alpha=study.alpha) for arm, e in effects.items()}
     rule, sequential = _rule(study, outcome), dict[str, Progress]()
     if rule is not None:
-        differences = {arm: _in_order(effects[arm]) for arm in family}
-        sequential = dict(decide(differences, rule).contrasts)
+        differences = {arm: _in_order(e) for arm, e in effects.items()}
+        sequential = dict(decide({arm: differences[arm] for arm in family}, rule).contrasts)
+        # The others have as many looks behind them, and nothing to be corrected over.
+        for arm in set(effects) - set(family):
+            sequential |= decide({arm: differences[arm]}, rule).contrasts
     p = {arm: effects[arm].p for arm in effects}
     tost = {arm: _tost_p(tosts[arm]) for arm in effects}
     how: dict[str, Correction] = dict.fromkeys(effects, "none")
@@ -118,9 +121,8 @@ def _correct(study: FrozenStudy, effects: Mapping[str, Effect], outcome: Outcome
     p |= benjamini_hochberg({arm: p[arm] for arm in screen})
     tost |= benjamini_hochberg({arm: tost[arm] for arm in screen})
     if rule is not None:
-        held = {arm: _at_every_look(effects[arm], tosts[arm], s, rule) for arm, s in sequential.items()}
-        effects = {**effects, **{arm: e for arm, (e, _) in held.items()}}
-        tosts |= {arm: t for arm, (_, t) in held.items()}
+        tosts = {arm: _tost_at_every_look(t, effects[arm], rule) for arm, t in tosts.items()}
+        effects = {arm: _at_every_look(e, rule) for arm, e in effects.items()}
     return _Corrected(effects, tosts, p, tost, how, sequential, rule, len(family))
 
 
@@ -142,21 +144,26 @@ def _in_order(e: Effect) -> list[float]:
     return found if e.sd != 0.0 or e.estimate is None else [e.estimate] * len(found)
 
 
-def _at_every_look(
-    e: Effect, tost: Equivalence | None, s: Progress, rule: StoppingRule
-) -> tuple[Effect, Equivalence | None]:
+def _at_every_look(e: Effect, rule: StoppingRule | None) -> Effect:
     """The effect with the interval that belongs to its sequential p-value: a plain t interval, read where the
-    rule stopped, covers in as little as .91 of studies. None of either before the first look.
+    rule stopped, covers in as little as .91 of studies. No interval and no p before the first look. It holds
+    for every metric, whichever of them the rule stopped by.
     """
-    if e.df is None or e.se is None or e.estimate is None:
-        return e, tost
-    if s.low is None:
+    if rule is None or e.df is None or e.se is None or e.estimate is None:
+        return e
+    if e.n < rule.least:
         note = f"no interval and no test before the first look, at {rule.least} blocks"
-        return replace(e, low=None, high=None, p=None, note=note), None
-    if tost is not None:
-        reach = float(stdtrit(e.df, 1 - rule.level(s.n, rule.alpha, sides=1))) * e.se
-        tost = replace(tost, low=e.estimate - reach, high=e.estimate + reach)
-    return replace(e, low=s.low, high=s.high), tost
+        return replace(e, low=None, high=None, p=None, note=note)
+    reach = float(stdtrit(e.df, 1 - rule.level(e.n, rule.alpha) / 2)) * e.se
+    return replace(e, low=e.estimate - reach, high=e.estimate + reach)
+
+
+def _tost_at_every_look(tost: Equivalence | None, e: Effect, rule: StoppingRule) -> Equivalence | None:
+    """The same for the interval of the two one-sided tests; `e` is the effect that they test."""
+    if tost is None or e.df is None or e.se is None or e.estimate is None or e.n < rule.least:
+        return None
+    reach = float(stdtrit(e.df, 1 - rule.level(e.n, rule.alpha, sides=1))) * e.se
+    return replace(tost, low=e.estimate - reach, high=e.estimate + reach)
 
 
 def _tost_p(tost: Equivalence | None) -> float | None:
@@ -195,7 +202,9 @@ def _contrast(
     if study.post_hoc:
         text += "; post hoc: the rules were changed after data had arrived"
     secondary = {
-        m: sources.effect(m, arm, reference) for m in names.ordered(observed.metrics) if m != outcome.metric
+        m: _at_every_look(sources.effect(m, arm, reference), corrected.rule)
+        for m in names.ordered(observed.metrics)
+        if m != outcome.metric
     }
     return Contrast(
         reference=reference, effect=e, verdict=found, reason=text, in_family=in_family, adjusted_p=p,
@@ -250,7 +259,14 @@ def _mechanism(
     same = budgets[arm] == budgets[reference]
     if not sources.study.paired or not same or budgets[arm].get("unit") != "seconds":
         return None
-    return mechanism(curves.get(arm, {}), curves.get(reference, {}), alpha=sources.alpha)
+    found = mechanism(curves.get(arm, {}), curves.get(reference, {}), alpha=sources.alpha)
+    if found is None:
+        return None
+    rule = _rule(sources.study, sources.outcome)
+    return replace(
+        found, equal_time=_at_every_look(found.equal_time, rule),
+        equal_tokens=_at_every_look(found.equal_tokens, rule), speed=_at_every_look(found.speed, rule),
+    )  # fmt: skip
 
 
 def _unpaired(sources: _Sources, pairs: Mapping[str, str]) -> dict[str, Unpaired]:

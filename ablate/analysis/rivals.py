@@ -149,29 +149,30 @@ def _metric(c: Contrast, outcome: Outcome) -> Check:
     name = "metric"
     others = {
         m: e for m, e in c.secondary.items()
-        if e.estimate is not None and e.p is not None and names.quality(m) is not None
+        if e.testable and names.quality(m) is not None
     }  # fmt: skip
     if not others or c.effect.estimate is None:
         return Check(name, "not checked", "no other score or loss was measured")
-    moved = {m: e for m, e in others.items() if e.p is not None and e.p <= 1 - e.level}
-    shown = ", ".join(names.label(m) for m in moved)
+    # By the interval and not by p, which knows nothing of the looks of a stopping rule.
+    moved = [m for m, e in others.items() if e.low is not None and e.high is not None and e.low * e.high > 0]
+    shown, level = ", ".join(names.label(m) for m in moved), f"(p ≤ {1 - c.effect.level:.3g}, uncorrected)"
     if c.verdict == "equivalent":
         if moved:
-            return Check(name, "not ruled out", f"other measures move: {shown} (p ≤ .05, uncorrected)")
-        return Check(name, "not ruled out", f"{_none(others)}, which shows no equivalence there")
+            return Check(name, "not ruled out", f"other measures move: {shown} {level}")
+        return Check(name, "not ruled out", f"{_none(others, level)}, which shows no equivalence there")
     better = (c.effect.estimate > 0) == outcome.higher_is_better
-    against = [m for m, e in moved.items() if (((e.estimate or 0) > 0) == names.quality(m)) != better]
+    against = [m for m in moved if (((others[m].estimate or 0) > 0) == names.quality(m)) != better]
     if against:
         shown = ", ".join(names.label(m) for m in against)
-        return Check(name, "not ruled out", f"{shown} point(s) the other way (p ≤ .05, uncorrected)")
+        return Check(name, "not ruled out", f"{shown} point(s) the other way {level}")
     if not moved:
-        return Check(name, "not ruled out", f"{_none(others)}, for or against it")
+        return Check(name, "not ruled out", f"{_none(others, level)}, for or against it")
     return Check(name, "ruled out", f"{shown} point(s) the same way, none of {len(others)} the other way")
 
 
-def _none(others: Sized) -> str:
+def _none(others: Sized, level: str) -> str:
     one = "the one other measure does not move" if len(others) == 1 else ""
-    return one or f"none of {len(others)} other measures moves (p ≤ .05, uncorrected)"
+    return one or f"none of {len(others)} other measures moves {level}"
 
 
 def _machine(machines: int, swing: float) -> Check:

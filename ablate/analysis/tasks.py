@@ -40,6 +40,7 @@ def by_arm(observed: Observed, evidence: Evidence) -> Tasks:
     return found
 
 
+ONE_LOOK = "as of a fixed number of blocks: no allowance for the looks of the stopping rule"
 TaskFindings = Mapping[str, tuple[dict[str, TaskEffect], dict[str, Nested]]]  # by arm
 
 
@@ -52,7 +53,11 @@ def task_findings(
     if not study.paired:
         return {}
     tasks = Scored(by_arm(observed, evidence))
-    return {arm: tasks.effects(arm, other, alpha=study.alpha) for arm, other in pairs.items()}
+    found = {arm: tasks.effects(arm, other, alpha=study.alpha) for arm, other in pairs.items()}
+    if study.elastic:
+        for effects, _ in found.values():
+            effects |= {m: replace(e, note=ONE_LOOK) for m, e in effects.items() if e.low is not None}
+    return found
 
 
 def score(study: FrozenStudy, records: Sequence[Record], evidence: Evidence) -> TaskFindings:

@@ -14,7 +14,7 @@ from typing import Any
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Contrast, Findings, TaskEffect
 from ablate.report import numbers
-from ablate.report.tables import SPEED, TOKENS, effect_places, relative
+from ablate.report.tables import SPEED, TOKENS, effect_places, interval, relative
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def result(found: Findings, c: Contrast) -> str:
     text = (
         f"Δ {found.outcome.label} against {c.reference} = "
         f"{numbers.estimate(e.estimate, e.low, e.high, places)}{unit} "
-        f"({100 * e.level:g} % {'' if found.paired else 'Welch '}t interval, n = {e.n} {blocks}); "
+        f"({100 * e.level:g} % {interval(found)}, n = {e.n} {blocks}); "
         f"adjusted p {numbers.p_value(c.adjusted_p)}, uncorrected {numbers.p_value(e.p)}, "
         + (f"exact sign-flip {numbers.p_value(e.sign_flip_p)}" if found.paired else _dunnett(c))
     )
@@ -131,12 +131,6 @@ def result(found: Findings, c: Contrast) -> str:
             f"; TOST against ±{t.margin:g}{unit}: adjusted p {numbers.p_value(c.adjusted_equivalence_p)}, "
             f"{100 * t.level:g} % interval [{numbers.number(t.low, places, sign=True)}, "
             f"{numbers.number(t.high, places, sign=True)}]"
-        )
-    if c.sequential and c.sequential.low is not None:
-        s = c.sequential
-        text += (
-            "; blocks were added by a stopping rule: the interval that holds at every look is "
-            f"{numbers.estimate(s.estimate, s.low, s.high, places)}"
         )
     if e.correlation is not None:
         text += f"; correlation of the pairs {numbers.number(e.correlation, 2)}"
@@ -165,7 +159,8 @@ def _task(t: TaskEffect) -> str:
         return f"{label}: {numbers.number(t.estimate, 1, sign=True)}, no interval ({t.note})"
     places = numbers.decimals([(t.high - t.low) / 4 if t.high is not None else None])
     said = f"{label}: {numbers.estimate(t.estimate, t.low, t.high, places)} points"
-    return f"{said} ({t.method.replace(' x ', ' × ')}, {t.seeds} seeds × {t.items} examples)"
+    note = f"; {t.note}" if t.note else ""
+    return f"{said} ({t.method.replace(' x ', ' × ')}, {t.seeds} seeds × {t.items} examples{note})"
 
 
 def mechanism(c: Contrast) -> str:

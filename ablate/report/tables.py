@@ -428,7 +428,7 @@ def caption(found: Findings, preset: str = "full") -> str:
         f"Δ: {found.outcome.label} ({found.outcome.metric}, {better} is better) of the arm minus that of "
         f"{against}, "
         f"{'mean within-block difference' if found.paired else 'difference of means'} with its {level} % "
-        f"{_interval(found)} (not corrected for multiplicity). "
+        f"{interval(found)} (not corrected for multiplicity). "
         f"{tested}: {_test(found)}. "
         f"Equivalent: two one-sided t tests, {margin}, Holm in the same family. "
         + (f"{origin.DECLARED} " if found.imported else "")
@@ -436,7 +436,8 @@ def caption(found: Findings, preset: str = "full") -> str:
     )
 
 
-def _interval(found: Findings) -> str:
+def interval(found: Findings) -> str:
+    """What kind of interval an effect on the outcome has."""
     if not found.paired:
         return "Welch t interval"
     return "t interval that holds at every look" if found.elastic else "t interval"

@@ -235,3 +235,23 @@ def test_the_resolvable_effect_is_one_that_the_rule_finds():
     shift, rng, studies = c.resolvable / c.effect.sd * 1.25**0.5, np.random.default_rng(7), 1000
     power = np.mean([run(rng, [shift], StoppingRule(3, 10))[0] == ["helps"] for _ in range(studies)])
     assert 0.8 - 3 * (0.16 / studies) ** 0.5 <= power <= 0.9  # .65 of what ten fixed blocks resolve
+
+
+def test_other_metrics_and_arms_beside_the_family_have_the_rules_interval_too():
+    """A metric that equals the outcome is read at the looks that the outcome chose."""
+    base = np.array([70.0, 71.0, 69.0, 70.5])
+    frozen = synthetic.study(["a", "b"], blocks=4, elastic=ELASTIC, family=["a"])
+    arm = base + [1.1, 1.6, 1.2, 2.0]
+    records = [
+        r.model_copy(update={"metrics": {**r.metrics, "glue/cola": r.metrics[synthetic.METRIC]}})
+        for r in synthetic.of(frozen, {"baseline": base, "a": arm, "b": arm})
+    ]
+    a, b = analyze(frozen, records).contrasts.values()
+    for e in (a.secondary["glue/cola"], b.effect, b.secondary["glue/cola"]):
+        assert (e.low, e.high) == (a.effect.low, a.effect.high)
+    assert not b.in_family
+    assert b.adjusted_p == pytest.approx(a.sequential.p)
+    assert b.adjusted_p > 2 * b.effect.p
+    before = analyze(frozen, [r for r in records if r.block < 2]).contrasts["a"].secondary["glue/cola"]
+    assert (before.low, before.p) == (None, None)
+    assert "before the first look" in before.note
