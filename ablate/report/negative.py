@@ -176,45 +176,57 @@ def mechanism(c: Contrast) -> str:
 
 
 def _overturn(found: Findings, arm: ArmFindings, c: Contrast) -> tuple[str, ...]:
-    """What would turn the verdict, and what it would cost at this study's own rates."""
+    """What would turn the verdict: new blocks, then each check that is open; at this study's own rates."""
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
     n = max(2, c.blocks_needed or c.effect.n)
     blocks = "blocks" if found.paired else "trials per arm"
+    again = _price(found, arm, c, n, n)
     if c.verdict == "equivalent":
         turned = f"{n} new {blocks} whose effect lies beyond ±{found.outcome.margin:g}{unit}"
     else:
         turned = f"{n} new {blocks} whose interval includes 0"
-    told = [f"{turned}, same budget and baseline: {_price(found, arm, c, n, budgets=1)}."]
-    open_ = {check.name for check in c.checks if check.answer in ("not ruled out", "applies")}
-    if "learning rate" in open_:
-        told.append(
-            f"A learning rate tuned for the arm (5 rates on 1 block, then {n} {blocks}): "
-            f"{_price(found, arm, c, n, budgets=1, extra=5)}."
-        )
-    if "too few tokens" in open_:
-        told.append(
-            f"Twice the budget, as the loss was still falling: {_price(found, arm, c, n, budgets=2)}."
-        )
+    ways = {
+        "divergence": f"{_trials(arm.lost)} of the arm, lost so far, run to the end: "
+        f"{_price(found, arm, c, arm.lost, 0)}.",
+        "learning rate": f"A learning rate tuned for the arm (5 rates on 1 block, then {n} {blocks}): "
+        f"{_price(found, arm, c, n + 5, n)}.",
+        "switch without effect": "One trial each of the arm and of its reference, of one seed and as many "
+        f"steps, that end with the same weights: {_price(found, arm, c, 1, 1)}.",
+        "too few tokens": "Twice the budget, as the loss was still falling: "
+        f"{_price(found, arm, c, n, n, budgets=2)}.",
+        "metric": f"{n} new {blocks} judged by another measure, named before they run: {again}.",
+        "hardware": f"{n} new {blocks} on one kind of machine without other work: {again}.",
+    }
+    open_ = [check.name for check in c.checks if check.answer in ("not ruled out", "applies")]
     budget = "Other budgets" if found.budget == NOT_RECORDED else f"Other budgets than {found.budget}"
-    return (*told, f"{budget} and other levels of the baseline are not covered.")
+    return (
+        f"{turned}, same budget and baseline: {again}.",
+        *(ways[name] for name in open_ if name in ways),
+        f"{budget} and other levels of the baseline are not covered.",
+    )
 
 
-def _price(found: Findings, arm: ArmFindings, c: Contrast, n: int, *, budgets: int, extra: int = 0) -> str:
-    """Hours, and money where the study knows its rate, for n blocks of the arm and of its reference."""
+def _price(
+    found: Findings, arm: ArmFindings, c: Contrast, own: int, other: int, *, budgets: int = 1
+) -> str:  # fmt: skip
+    """Hours, and money where the study knows its rate, for so many trials of the arm and of its reference."""
 
     def hours(one: ArmFindings) -> float:
         spent = [t.occupied or t.seconds for t in one.trials if t.state == "complete"]
         return sum(spent) / len(spent) / 3600 if spent else 0.0
 
-    own, other = hours(arm), hours(found.arm(c.reference))
-    total = budgets * (n * (own + other) + extra * own)
+    total = budgets * (own * hours(arm) + other * hours(found.arm(c.reference)))
     if not total:
         return "its cost is not recorded"
-    text = f"{2 * n + extra} trials, about {numbers.duration(3600 * total)}"
+    text = f"{_trials(own + other)}, about {numbers.duration(3600 * total)}"
     cost = found.cost
     if cost.money is not None and cost.occupied_seconds:
         text += f", {total * 3600 * cost.money / cost.occupied_seconds:.3g} in the study's currency"
     return text
+
+
+def _trials(n: int) -> str:
+    return f"{n} trial{'' if n == 1 else 's'}"
 
 
 def markdown(text: str) -> str:
