@@ -43,11 +43,10 @@ def answer(found: Findings) -> str:
     if same:
         verb = "is" if len(same) == 1 else "are"
         parts.append(f"{_listed(same)} {verb} equivalent within ±{found.outcome.margin:g}{unit}")
-    open_ = [name for name, c in contrasts.items() if c.verdict == "inconclusive" and name not in lost]
+    still = [name for name, c in contrasts.items() if c.verdict == "inconclusive" and name not in lost]
+    open_ = [*lost.values(), *still]
     if open_:
         parts.append(f"{_listed(open_)} {'remains' if len(open_) == 1 else 'remain'} inconclusive")
-    if lost:
-        parts.append(f"without a verdict: {_listed(list(lost.values()))}")
     parts += _model(found)
     text = "; ".join(parts)
     return f"On {found.outcome.label}: {text}."

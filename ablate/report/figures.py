@@ -14,7 +14,7 @@ from typing import Any
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings, Front, Mechanism, Outcome
-from ablate.report.series import Bar, Curve, Heat, Pace, by_size, mean_curve
+from ablate.report.series import Bar, Curve, Heat, Pace, absent, by_size, mean_curve
 from ablate.report.strips import near
 
 Figure = dict[str, Any]
@@ -47,16 +47,19 @@ def forest(found: Findings, bars: Sequence[Bar]) -> Figure:
         mine = [(row, bar) for row, bar in zip(rows, bars, strict=True) if bar.verdict == verdict]
         if mine:
             traces += _bars(mine, verdict)
+    without = [f"{arm}: {why}" for arm, why in absent(found).items()]
+    named = [*((row, 17, bar.arm) for row, bar in zip(rows, bars, strict=True)),
+             *((-row, 0, text) for row, text in enumerate(without))]  # fmt: skip
     labels = [
-        {"x": 0, "xref": "paper", "xanchor": "left", "y": row, "yshift": 17, "text": _safe(bar.arm),
+        {"x": 0, "xref": "paper", "xanchor": "left", "y": row, "yshift": shift, "text": _safe(text),
          "showarrow": False}
-        for row, bar in zip(rows, bars, strict=True)
+        for row, shift, text in named
     ]  # fmt: skip
     better = "better →" if found.outcome.higher_is_better else "← better"
     layout: Figure = {
         "xaxis": {"title": {"text": f"{_delta(found)}   {better}"}, "zeroline": False},
-        "yaxis": {"visible": False, "range": [0.4, len(bars) + 0.9], "fixedrange": True},
-        "height": 110 + 52 * len(bars),
+        "yaxis": {"visible": False, "range": [0.4 - len(without), len(bars) + 0.9], "fixedrange": True},
+        "height": 110 + 52 * (len(bars) + len(without)),
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "shapes": _ground(found),
         "annotations": labels,

@@ -169,6 +169,7 @@ def _page_parts(found: Findings, drawn: Mapping[str, figures.Figure]) -> dict[st
         "axis": axis,
         "scale": Markup(strips.scale(axis)),
         "strips": [_strip(found, bar, axis) for bar in bars],
+        "absent": [(_number(found, arm), arm, why) for arm, why in series.absent(found).items()],
         "heat": series.heat(found),
         "split": _split(found),
         "terms": _terms(found),
@@ -196,13 +197,17 @@ def _coloured(answer: str) -> Markup:
 
 
 def _strip(found: Findings, bar: series.Bar, axis: strips.Axis) -> dict[str, Any]:
-    numbered = [arm.name for arm in found.arms if arm.contrast]
     contrast = found.contrasts[bar.arm]
     return {
         "bar": bar, "contrast": contrast, "svg": Markup(strips.strip(found, bar, axis)),
         "beyond": strips.beyond(bar, axis), "below": tables.below_margin(contrast),
-        "number": numbered.index(bar.arm) + 1,
+        "number": _number(found, bar.arm),
     }  # fmt: skip
+
+
+def _number(found: Findings, arm: str) -> int:
+    """By which the rows of the forest plot link to an arm's details."""
+    return list(found.contrasts).index(arm) + 1
 
 
 def _split(found: Findings) -> dict[str, Any] | None:
@@ -338,7 +343,7 @@ def _write_pictures(folder: Path, found: Findings, items: Iterable[negative.Nega
     for old in folder.glob("negative-*.svg"):
         old.unlink()
     for item in items:
-        write_text(folder / item.picture, small.forest(found, item.contrast))
+        write_text(folder / item.picture, small.forest(found, item.arm, item.contrast))
 
 
 def _render(template: str, context: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings, Front
 from ablate.report import numbers
 from ablate.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SHOWN, SKY, VERDICTS, _axis, _color
-from ablate.report.series import Bar, Curve, Heat, Pace, by_size, mean_curve
+from ablate.report.series import Bar, Curve, Heat, Pace, absent, by_size, mean_curve
 from ablate.report.strips import near, ticks
 
 WIDTH = 6.75  # in
@@ -219,26 +219,29 @@ def forest(found: Findings, bars: Sequence[Bar]) -> Figure:
     """Effects with intervals and a dot per block, numbers at the right, the margin shaded."""
     shown, note = _largest(bars)
     places = _places(found)
-    figure = _page(WIDTH, 1.15 + 0.24 * len(shown))
+    without = list(absent(found).items())[: ROWS - len(shown)]
+    rows = len(shown) + len(without)
+    figure = _page(WIDTH, 1.15 + 0.24 * rows)
     axes = figure.subplots()
     _margin(axes.axvspan, axes.axvline, found)
     told = [
         f"{numbers.estimate(bar.estimate, bar.low, bar.high, places)}  {bar.verdict}".rstrip()
         for bar in shown
-    ]
+    ] + [f"{why}  inconclusive" for _, why in without]
+    for row, text in enumerate(told):
+        axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=NUMBERS)
     for row, bar in enumerate(shown):
         color = VERDICTS[bar.verdict]
         if bar.low is not None and bar.high is not None:
             axes.plot([bar.low, bar.high], [row, row], color=color, lw=1.6, solid_capstyle="butt")
         axes.plot(bar.points, [row + 0.3] * len(bar.points), ".", color=color, ms=2.4, alpha=0.7)
         axes.plot([bar.estimate], [row], MARKERS[bar.verdict], color=color, ms=4.6)
-        axes.text(1.02, row, told[row], transform=axes.get_yaxis_transform(), va="center", fontsize=NUMBERS)
     right = max(breadth(text, NUMBERS) for text in told)
     room = min(WIDTH / 2, WIDTH - right - 1.6)  # the intervals keep an inch and a half
-    arms = shortened([bar.arm for bar in shown], room, TICKS)
-    axes.set_yticks(range(len(shown)), arms)
+    arms = shortened([*(bar.arm for bar in shown), *(arm for arm, _ in without)], room, TICKS)
+    axes.set_yticks(range(rows), arms)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_ylim(rows - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
     left = max(breadth(arm, TICKS) for arm in arms)
     beyond = _far(axes, near(found, shown), shown, WIDTH - left - right - 0.3)

@@ -85,6 +85,17 @@ def forest(found: Findings) -> list[Bar]:
     ]
 
 
+def absent(found: Findings) -> dict[str, str]:
+    """arm → why failures left it no effect to draw: `diverged 3/3`, `failed 1/3, pending 2/3`."""
+
+    def became(arm: ArmFindings) -> str:
+        states = {**arm.failures, "pruned": arm.pruned, "pending": arm.pending}
+        return ", ".join(f"{state} {n}/{arm.planned}" for state, n in states.items() if n)
+
+    lost = (arm for arm in found.arms if arm.contrast and arm.contrast.effect.estimate is None and arm.lost)
+    return {arm.name: became(arm) for arm in lost}
+
+
 def _bar(arm: str, e: Effect, verdict: str) -> Bar:
     assert e.estimate is not None
     return Bar(arm, e.estimate, e.low, e.high, verdict, tuple(e.differences.values()))

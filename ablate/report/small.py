@@ -1,15 +1,18 @@
-"""A negative result as a picture: the arm's effect on the outcome and on every task, a dot for each block.
+"""A negative result as a picture: the arm's effect on the outcome and on every task, a dot for each block; of
+arms without shared blocks a dot for each trial, a ring for each of the reference.
 
 Plain SVG, written by hand: a study may have a hundred negative results, and matplotlib takes 0.3 s for each.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Contrast, Findings
+from ablate.analysis.findings import ArmFindings, Contrast, Findings
 from ablate.analysis.paired import Effect
 from ablate.report import numbers, strips
 from ablate.report.figures import SKY, VERDICTS
@@ -20,20 +23,28 @@ ROW, HEAD = 30, 34
 INK, DIM = "#16191d", "#57606a"
 
 
-def forest(found: Findings, c: Contrast) -> str:
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    effect: Effect
+    dots: tuple[float, ...]
+    rings: tuple[float, ...] = ()
+
+
+def forest(found: Findings, arm: ArmFindings, c: Contrast) -> str:
     """The outcome with its margin, and below it, on an axis of their own, the tasks in points."""
     metric = found.outcome.metric
     tasks = [m for m in names.tasks(c.secondary) if m != metric]
     color = VERDICTS[c.verdict]
     parts: list[str] = []
-    outcome = [(f"Δ {found.outcome.label}", c.effect)]
+    outcome = [_Row(f"Δ {found.outcome.label}", c.effect, *_points(found, arm, c))]
     panels = [
         (outcome, found.outcome.unit, found.outcome.margin or 0.0, effect_places(found), color),
-        ([(names.label(m), c.secondary[m]) for m in tasks], "points", 0.0, 1, DIM),
+        ([_row(names.label(m), c.secondary[m]) for m in tasks], "points", 0.0, 1, DIM),
     ]
     top = 0
     for rows, unit, margin, places, ink in panels:
-        shown = [(label, e) for label, e in rows if e.estimate is not None]
+        shown = [row for row in rows if row.effect.estimate is not None]
         if shown:
             parts.append(
                 f'<text x="0" y="{top + HEAD - 9}" font-size="11" fill="{DIM}">{escape(unit)}</text>'
@@ -47,11 +58,30 @@ def forest(found: Findings, c: Contrast) -> str:
     )
 
 
-def _panel(
-    rows: Sequence[tuple[str, Effect]], top: int, margin: float, places: int, color: str
-) -> Iterator[str]:
-    ends = [v for _, e in rows for v in (e.estimate, e.low, e.high, *e.differences.values()) if v is not None]
-    axis = strips.span([*ends, -margin, margin])
+def _row(label: str, e: Effect) -> _Row:
+    return _Row(label, e, tuple(e.differences.values()))
+
+
+def _points(found: Findings, arm: ArmFindings, c: Contrast) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Differences by block; of unpaired arms every trial of both, less the reference's mean."""
+    if found.paired:
+        return tuple(c.effect.differences.values()), ()
+    own, other = (
+        [t.outcome for t in a.trials if t.outcome is not None] for a in (arm, found.arm(c.reference))
+    )
+    if not other:
+        return (), ()
+    mean = math.fsum(other) / len(other)
+    return tuple(v - mean for v in own), tuple(v - mean for v in other)
+
+
+def _panel(rows: Sequence[_Row], top: int, margin: float, places: int, color: str) -> Iterator[str]:
+    drawn = [
+        v
+        for row in rows
+        for v in (row.effect.estimate, row.effect.low, row.effect.high, *row.dots, *row.rings)
+    ]
+    axis = strips.span([*(v for v in drawn if v is not None), -margin, margin])
     base, bottom = top + HEAD, top + HEAD + ROW * len(rows)
 
     def at(value: float) -> str:
@@ -67,14 +97,17 @@ def _panel(
         yield f'<text x="{at(tick)}" y="{base - 9}" {style}>{text}</text>'
         yield _line(at(tick), at(tick), base - 5, base, DIM)
     yield _line(at(0), at(0), base, bottom, DIM)
-    for i, (label, e) in enumerate(rows):
+    for i, row in enumerate(rows):
+        e = row.effect
         assert e.estimate is not None
         y = base + ROW * i + 13
-        yield f'<text x="0" y="{y + 4}">{escape(label)}</text>'
+        yield f'<text x="0" y="{y + 4}">{escape(row.label)}</text>'
         if e.low is not None and e.high is not None:
             yield _line(at(e.low), at(e.high), y, y, color, 2.5)
         yield f'<circle cx="{at(e.estimate)}" cy="{y}" r="5" fill="{color}"/>'
-        for value in e.differences.values():
+        for value in row.rings:
+            yield f'<circle cx="{at(value)}" cy="{y + 11}" r="3" fill="none" stroke="{DIM}"/>'
+        for value in row.dots:
             yield f'<circle cx="{at(value)}" cy="{y + 11}" r="2" fill="{color}" opacity=".6"/>'
         text = numbers.estimate(e.estimate, e.low, e.high, places)
         yield f'<text x="{WIDTH}" y="{y + 4}" text-anchor="end" font-size="12">{text}</text>'

@@ -295,3 +295,34 @@ def test_a_record_of_a_newer_ablate_is_set_aside_and_said_and_a_newer_study_refu
     paths.study.write_text(json.dumps({**json.loads(paths.study.read_text()), "schema": SCHEMA + 1}))
     with pytest.raises(RecordError, match="newer ablate"):
         write_report(tmp_path)
+
+
+def test_an_arm_whose_every_trial_diverged_has_its_row_and_one_word(tmp_path):
+    frozen = synthetic.study(["a", "b"])
+    records = [
+        synthetic.record(r.arm, r.block, state="diverged") if r.arm == "b" else r
+        for r in synthetic.records(frozen, effects={"a": 3.0})
+    ]
+    synthetic.write(tmp_path, frozen, records)
+    page = write_report(tmp_path).read_text()
+    forest = page.split('id="forest"')[1].split("</table>")[0]
+    assert 'data-arm="b" data-verdict="inconclusive"' in forest
+    assert "diverged 5/5" in forest
+    assert "b (5 of 5 diverged) remains <b" in page
+    assert "<b>1</b> inconclusive" in page
+    assert "without a verdict" not in page
+    drawn = (StudyPaths(tmp_path).report / "figures" / "forest.json").read_text()
+    assert "b: diverged 5/5" in drawn
+
+
+def test_the_picture_of_an_unpaired_negative_result_shows_every_trial(tmp_path):
+    frozen = synthetic.study(["a"], paired=False)
+    records = [
+        synthetic.record(r.arm, r.block, state="diverged") if (r.arm, r.block) == ("a", 0) else r
+        for r in synthetic.records(frozen, effects={"a": -9.0})
+    ]
+    synthetic.write(tmp_path, frozen, records)
+    folder = write_report(tmp_path).parent
+    assert "a dot for each trial of the arm" in (folder / "negative-results.md").read_text()
+    picture = (folder / "figures" / "negative-1.svg").read_text()
+    assert (picture.count('r="2"'), picture.count('r="3"')) == (4, 5)
