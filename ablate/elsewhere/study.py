@@ -396,10 +396,18 @@ def _changes(name: str, runs: Sequence[ImportedRun], baseline: str) -> dict[str,
     """What the configurations say; without any, what a name says: `knob=level`, or several with commas."""
     own, base = _common(runs, name), _common(runs, baseline)
     found = {k: [base.get(k), own.get(k)] for k in sorted({*own, *base}) if own.get(k) != base.get(k)}
+    if found:
+        return found
+    said, usual = _said(name), _said(baseline)
+    return {k: [usual.get(k, "baseline"), level] for k, level in said.items() if usual.get(k) != level}
+
+
+def _said(name: str) -> dict[str, str]:
+    """Knob → level of a name in this form."""
     pairs = [part.partition("=") for part in parts(name)]
     if not all(sign for _, sign, _ in pairs):  # one level that is a list: `betas=0.9,0.98`
         pairs = [name.partition("=")]
-    return found or {k.strip(): ["baseline", level.strip()] for k, sign, level in pairs if sign}
+    return {knob.strip(): level.strip() for knob, sign, level in pairs if sign}
 
 
 def _common(runs: Sequence[ImportedRun], arm: str) -> dict[str, Any]:

@@ -152,7 +152,10 @@ class _Cells:
 
     def state(self, column: str, text: str, line: int) -> None:
         """A word that is no state."""
-        rule = f"one of {', '.join(STATES)}, or nothing; leave out runs that have not ended"
+        rule = (
+            f"one of {', '.join(STATES)}, or nothing; leave out runs that have not ended, or call the column "
+            "otherwise if it is no state"
+        )
         self._add(column, rule, text, line)
 
     def _add(self, column: str, rule: str, text: str, line: int) -> None:

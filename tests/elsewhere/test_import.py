@@ -275,7 +275,8 @@ def test_states_are_read_as_other_programs_write_them(tmp_path, column, well, ba
             table(tmp_path, text.replace(well, "running")), tmp_path, baseline="base", outcome="acc", margin=1
         )
     (line,) = str(error.value).splitlines()
-    assert "leave out runs that have not ended; got 'running', and so 4 times more" in line
+    assert "leave out runs that have not ended, or call" in line
+    assert line.endswith("; got 'running', and so 4 times more")
 
 
 def test_an_outcome_that_is_not_finite_is_a_divergence(tmp_path):
@@ -330,6 +331,13 @@ def test_a_name_of_several_knobs_changes_each(tmp_path, arm, changes):
     text = "arm;block;acc\n" + "".join(f"{a};{b};{b}\n" for a in ("base", arm) for b in range(2))
     root = bring(table(tmp_path, text), tmp_path / "runs", baseline="base", outcome="acc", margin=1)
     assert read_study(root).arms[1].changes == changes
+
+
+def test_what_the_baselines_name_says_too_is_no_change(tmp_path):
+    base, arm = "model=bert,lr=1e-3", "model=bert,lr=4e-3"
+    text = "arm;block;acc\n" + "".join(f"{a};{b};{b}\n" for a in (base, arm) for b in range(2))
+    root = bring(table(tmp_path, text), tmp_path / "runs", baseline=base, outcome="acc", margin=1)
+    assert read_study(root).arms[1].changes == {"lr": ["1e-3", "4e-3"]}
 
 
 @pytest.mark.parametrize("other", ["Base", "ba  se", "ba\u00a0se", "cafe\u0301"])
