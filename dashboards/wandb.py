@@ -118,7 +118,7 @@ def push(root: Path) -> list[str]:
     from ablate.analysis import analyze
     from ablate.scheduling.status import status
     from ablate.tracking.sync import run_ids
-    from ablate.tracking.wandb import tag_runs
+    from ablate.tracking.wandb import answered, tag_runs
 
     _library()
     study = read_study(root)
@@ -140,8 +140,17 @@ def push(root: Path) -> list[str]:
     if not done or found is None:
         return [*told, "the runs get their verdicts as tags once the study is done"]
     ids = run_ids(study, {record.trial: record for record in records})
-    tagged, missing = tag_runs(entity, project, {ids[t]: v for t, v in _verdict_of(found).items()})
+    verdicts = {ids[t]: v for t, v in _verdict_of(found).items()}
+    try:
+        with answered(PushError):
+            tagged = tag_runs(entity, project, study.name, verdicts)
+    except PushError as error:
+        raise PushError(
+            f"workspace and report are saved ({addresses['report']}), not every run has its verdict: "
+            f"{error}; push again, and check that this account may change the runs of {entity}/{project}"
+        ) from error
     told.append(f"{tagged} runs tagged with their verdict")
+    missing = len(verdicts) - tagged
     return [*told, f"{missing} runs are not online yet: ablate sync {root}"] if missing else told
 
 

@@ -344,7 +344,7 @@ def _missing(path: str, step: int, state: str) -> str | None:
 # --- what is online already --------------------------------------------------------------------------------
 
 VERDICTS = ("baseline", "helps", "hurts", "equivalent", "inconclusive")
-API_SECONDS = 20
+API_SECONDS = 20.0
 
 
 @contextlib.contextmanager
@@ -374,25 +374,22 @@ def default_entity() -> str | None:
     return api().default_entity or None
 
 
-def tag_runs(entity: str, project: str, verdicts: Mapping[str, str]) -> tuple[int, int]:
-    """Put verdicts (by run id) among the tags, in place of earlier ones; how many runs have one, and miss."""
-    import wandb
+def tag_runs(entity: str, project: str, study: str, verdicts: Mapping[str, str]) -> int:
+    """Put verdicts (by run id) among the tags, in place of earlier ones; how many of the runs are there.
 
-    client, tagged, missing = api(), 0, 0
-    for name, verdict in verdicts.items():
-        try:
-            run = client.run(f"{entity}/{project}/{name}")
-            run.tags = [*(t for t in run.tags if t not in VERDICTS), verdict]
-            run.update()
-            tagged += 1
-        except (ValueError, wandb.errors.CommError):  # never synced, or deleted there
-            missing += 1
-    return tagged, missing
+    Whatever the server refuses is raised: a run that it cannot show now is not one that it lacks.
+    """
+    found = api().runs(f"{entity}/{project}", filters={"group": study}, per_page=100, lazy=False)
+    there = [run for run in found if run.id in verdicts]
+    for run in there:
+        run.tags = [*(t for t in run.tags if t not in VERDICTS), verdicts[run.id]]
+        run.update()
+    return len(there)
 
 
-def api() -> Any:
-    """The client that asks the server, with bounds on what an answer may take."""
+def api(seconds: float = API_SECONDS) -> Any:
+    """The client that asks the server; no answer may take more than `seconds`."""
     import wandb
 
     quiet()
-    return wandb.Api(timeout=API_SECONDS)
+    return wandb.Api(timeout=math.ceil(seconds))

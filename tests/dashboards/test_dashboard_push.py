@@ -20,7 +20,7 @@ TRACK = {"wandb": {"project": "cramming", "entity": "team"}}
 
 def known(*trials: str) -> dict[str, dict[str, Any]]:
     """Runs that are online, one with the verdict of an earlier push."""
-    names = {"group": "positions", "jobType": "", "displayName": ""}
+    names = {"project": "cramming", "group": "positions", "jobType": "", "displayName": ""}
     return {run(t): {"id": f"id-{t}", "tags": ["confirm", "mine", "hurts"], **names} for t in trials}
 
 
@@ -55,6 +55,20 @@ def test_a_push_saves_workspace_and_report_and_tags_runs_and_a_second_updates_th
     assert tags[run("t0")] == ["confirm", "mine", "baseline"]
     assert tags[run("t1")] == ["confirm", "mine", "inconclusive"], "in place of the earlier verdict"
     assert no_file_holds_the_key(tmp_path)
+
+
+def test_a_server_that_refuses_tags_is_told_so_and_not_taken_for_runs_that_are_not_online(
+    tmp_path: Path,
+) -> None:
+    root = make_study(tmp_path / "positions", track=TRACK)
+    with working(refuse="UpsertBucket") as (url, requests):
+        requests.store.runs |= known("t0", "t1", "t2")
+        done = ablate(url, tmp_path, "dashboard", root, "--push")
+        assert len(requests.store.views) == 2
+    assert done.returncode == 2
+    assert "workspace and report are saved" in done.stderr
+    assert "not every run has its verdict" in done.stderr
+    assert "ablate sync" not in done.stderr
 
 
 GROWS = {"elastic": {"min": 2, "max": 4, "until": "resolved"}}

@@ -220,7 +220,8 @@ class Store:
         edges = [{"node": self._run(name), "cursor": name} for name in names]
         page = {"endCursor": None, "hasNextPage": False}
         listed = {"internalId": "1", "runCount": len(edges), "readOnly": False}
-        return {**listed, "runs": {"edges": edges, "pageInfo": page}} if inside else None
+        known = inside or any(view["project"]["name"] == project["name"] for view in self.views.values())
+        return {**listed, "runs": {"edges": edges, "pageInfo": page}} if known else None
 
     def _run(self, name: str | None) -> dict[str, Any] | None:
         run = self.runs.get(name or "")
@@ -228,7 +229,7 @@ class Store:
             return None
         return {
             "id": run["id"], "tags": run["tags"], "name": name, "displayName": run["displayName"], "sweepName": None,
-            "state": "finished", "config": "{}", "group": run["group"], "jobType": run["jobType"], "commit": None,
+            "state": "finished", "config": run.get("config") or "{}", "group": run["group"], "jobType": run["jobType"], "commit": None,
             "readOnly": False, "createdAt": "2026-01-01T00:00:00", "heartbeatAt": "2026-01-01T00:00:00",
             "description": "", "notes": "", "systemMetrics": "{}",
             "summaryMetrics": json.dumps(self.requests.summary(str(name))),
@@ -250,12 +251,16 @@ class Store:
 
 @contextmanager
 def working(
-    *, mute_after: str | None = None, delay: float = 0.0, refuse: str | None = None
+    *,
+    mute_after: str | None = None,
+    mute_on: str | None = None,
+    delay: float = 0.0,
+    refuse: str | None = None,
 ) -> Iterator[tuple[str, Requests]]:
-    """Answers what the SDK asks; goes mute for good after an operation named `mute_after`.
+    """Answers what the SDK asks; goes mute for good after an operation named `mute_after` or on `mute_on`.
 
-    `delay` is how long each answer to a request takes, in seconds; `refuse` names the end of a path that is
-    answered 403.
+    `delay` is how long each answer to a request takes, in seconds; `refuse` names an operation, or
+    the end of a path, that is answered 403.
     """
     requests, dead, release = Requests(), threading.Event(), threading.Event()
     store = requests.store = Store(requests)
@@ -275,8 +280,6 @@ def working(
                 return None
             if delay:
                 release.wait(delay)
-            if refuse is not None and self.path.endswith(refuse):
-                return self.answer(403, {"errors": [{"message": "no"}]})
             try:
                 sent = json.loads(
                     gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
@@ -285,6 +288,12 @@ def working(
                 return self.answer(200, {})
             query = sent.get("query") or ""
             name = sent.get("operationName") or _operation(query) or self.path
+            if name == mute_on:
+                dead.set()
+                release.wait(60)
+                return None
+            if refuse is not None and name.endswith(refuse):
+                return self.answer(403, {"errors": [{"message": "no"}]})
             variables = sent.get("variables") or {}
             requests.append((name, variables if query else sent))
             host = f"http://127.0.0.1:{self.server.server_address[1]}"  # type: ignore[str-bytes-safe]
