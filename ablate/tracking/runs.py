@@ -57,12 +57,12 @@ def read_runs(path: str, group: str | None = None) -> Iterator[TrackedRun]:
         raise kind(f"wandb:{path} cannot be read: {error}; check the name and `wandb login`") from error
 
 
-def read_run(path: str) -> TrackedRun:
-    """The run ENTITY/PROJECT/ID. Raises WandbReadError."""
+def read_run(path: str, seconds: float) -> TrackedRun:
+    """The run ENTITY/PROJECT/ID; no answer may take more than `seconds`. Raises WandbReadError."""
     from ablate.tracking.wandb import answered, api
 
     with answered(WandbReadError):
-        return _plain(api().run(path))
+        return _plain(api(seconds).run(path))
 
 
 def _plain(run: Any) -> TrackedRun:

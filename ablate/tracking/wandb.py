@@ -30,6 +30,7 @@ PREFLIGHT_SECONDS = 3.0
 INIT_SECONDS = 8.0  # preflight + this + start offline stay under 15 s
 PREDICTIONS = 10_000  # rows of one table of predictions: what its page shows; the record holds all of them
 FINISH_SECONDS = 30.0  # what is not uploaded by then stays on disk and can be synced
+ASK_SECONDS = 10.0  # for asking, after that, what has arrived
 
 
 class Wandb:
@@ -326,14 +327,17 @@ def _missing(path: str, step: int, state: str) -> str | None:
     """Why the server lacks a part of an ended run ENTITY/PROJECT/ID, or None.
 
     When it refuses rows (a key that was revoked, a run that was deleted) the SDK stops sending, and `finish`
-    tells nobody.
+    tells nobody. Reading takes two answers, who we are and the run, so it ends within 2 × ASK_SECONDS.
     """
     from ablate.tracking.runs import WandbReadError, read_run
 
+    until, left = time.monotonic() + ASK_SECONDS, ASK_SECONDS
     for wait in (0.0, 1.0, 3.0):  # what was sent last may take a moment to show
         time.sleep(wait)
+        if wait and (left := until - time.monotonic()) < 1.0:
+            break
         try:
-            run = read_run(path)
+            run = read_run(path, left)
         except WandbReadError as error:
             return str(error)
         if run.step >= step and run.ended == state:

@@ -125,3 +125,14 @@ def test_a_server_that_goes_mute_while_a_trial_runs_is_given_up_at_the_end(tmp_p
     (line,) = found["warnings"]
     assert "ablate sync" in line
     assert len(contents(tmp_path / "trial" / found["about"]["directory"])["history"]) == 3
+
+
+@SLOW
+def test_asking_a_mute_server_what_arrived_holds_a_trial_for_seconds(tmp_path: Path) -> None:
+    with working(mute_on="/graphql") as (url, requests):
+        found, printed = trial(url, tmp_path / "trial")
+    (line,) = found["warnings"]
+    assert "ablate sync" in line
+    assert printed == ""
+    assert len(requests.rows(run_id("abc", "s", ""))) == 3
+    assert found["seconds"] < 20  # a bound, not a measurement: 10 s for the answer
