@@ -72,7 +72,7 @@ class Wandb:
                 if obstacle is None:
                     return None
                 # The SDK's service still holds the run's id: a fresh one is needed for the offline run.
-                wandb.teardown()
+                _teardown()
             self._init_offline(wandb, run, f"W&B is offline: {obstacle}")
         else:
             self._init_offline(wandb, run, None)
@@ -313,13 +313,19 @@ def end_service() -> None:
     The interpreter's exit waits for it, for as long as the run has patience with a server that never answers.
     """
     import psutil
-    import wandb
 
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
             if child.name().startswith("wandb-core"):
                 child.kill()
-    with contextlib.suppress(OSError):  # it finds its service gone; the exit would find that again
+    _teardown()
+
+
+def _teardown() -> None:
+    """Let go of the SDK's service. One that is dead breaks the pipe, or its exit code would become ours."""
+    import wandb
+
+    with contextlib.suppress(OSError, SystemExit):
         wandb.teardown()
 
 

@@ -136,3 +136,24 @@ def test_asking_a_mute_server_what_arrived_holds_a_trial_for_seconds(tmp_path: P
     assert printed == ""
     assert len(requests.rows(run_id("abc", "s", ""))) == 3
     assert found["seconds"] < 20  # a bound, not a measurement: 10 s for the answer
+
+
+def test_the_exit_code_of_a_killed_service_does_not_become_the_process_s_own(tmp_path: Path) -> None:
+    """The SDK's own teardown of a service that is dead ends the process with the service's exit code."""
+    source = """
+import wandb
+from ablate.tracking.wandb import end_service, quiet
+
+quiet()
+for _ in range(5):  # whether the SDK notices first that the pipe is broken is a race
+    wandb.setup().ensure_service()
+    end_service()
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        env=environment | {"HOME": str(tmp_path)},
+        capture_output=True,
+        timeout=100,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
