@@ -96,6 +96,10 @@ def _online(study: FrozenStudy) -> dict[str, TrackedRun]:
     try:
         with answered(SyncError):
             entity = spec.entity or default_entity()
+        if not entity:
+            raise SyncError(
+                "nothing was sent: the login has no default team; name one under track.wandb.entity"
+            )
         return {run.id: run for run in read_runs(f"{entity}/{spec.project}", study.name)}
     except NoProjectError:
         return {}  # the first run makes it
