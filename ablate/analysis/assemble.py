@@ -284,9 +284,15 @@ def _warnings(
         found.append(f"the family names arms that are not in the study: {', '.join(missing)}")
     # A screen runs on few blocks on purpose; what is decided on them is what gets confirmed.
     deciding = [a for a in arms if a.phase == "confirm"] or arms
-    lowest = min((math.inf, *(a.completed for a in deciding if a.completed)))
-    if not study.paired and lowest < 2:
+    counts = sorted(a.completed for a in deciding if a.completed)
+    if not study.paired and counts[:1] == [1]:
         found.append("an arm with one trial has no spread: its verdict stays inconclusive; use 3 or more")
-    if study.paired and lowest < math.inf:
-        found += power.warnings(int(lowest), len(study.family), alpha=study.alpha)
+    if study.paired and counts:
+        pairs = sorted(a.contrast.effect.n for a in deciding if a.contrast and a.contrast.effect.n)
+        if pairs and pairs[0] < 2 <= pairs[-1]:
+            found.append(
+                "an arm with one block has no interval: its verdict stays inconclusive; use 3 or more"
+            )
+            counts = [n for n in pairs if n >= 2]
+        found += power.warnings(counts[0], len(study.family), alpha=study.alpha)
     return found + mixtures(observed.used)

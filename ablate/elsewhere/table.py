@@ -26,6 +26,7 @@ _FILES = {
     b"\x1f\x8b": "gzip",
     b"\xd0\xcf\x11\xe0": "Excel",
 }
+NOTHING = {"", "NA", "N/A", ".", "NULL", "null", "None"}  # as R, Excel, Stata, SQL, JSON and Python write it
 _INDEX = re.compile(r"|Unnamed: [0-9]+")  # pandas' row numbers, written and read once more
 
 
@@ -211,7 +212,7 @@ def _run(
     numbers = {
         name: read.number(name, text, line)
         for name, text in cells.items()
-        if text and name not in named.ignored and not _INDEX.fullmatch(name)
+        if text not in NOTHING and name not in named.ignored and not _INDEX.fullmatch(name)
     }
     known = {name: number for name, number in numbers.items() if number is not None}
     return ImportedRun(

@@ -541,3 +541,27 @@ def test_an_arm_that_lacks_blocks_has_its_pairs_counted(tmp_path):
     root = bring(table(tmp_path, text), tmp_path / "runs", **TERMS)
     assert "model.norm=rmsnorm: 2 complete pair(s)." in render_table(root, "markdown")
     assert "model.position=none: " not in render_table(root, "markdown").split("<!--")[0]
+
+
+@pytest.mark.parametrize("cell", ["NA", "N/A", ".", "NULL", "None", ""])
+def test_a_cell_without_a_value_is_read_as_every_program_writes_it(tmp_path, cell):
+    runs, _ = read_csv(Path(table(tmp_path, TABLE.replace("0,78.1,2.10", f"0,78.1,{cell}"))))
+    assert runs[0].metrics == {"glue/average": 78.1}
+
+
+def test_an_arm_of_one_block_does_not_speak_for_the_others(tmp_path):
+    found = load_findings(bring(table(tmp_path, TABLE + "late,0,77,2.2\n"), tmp_path / "runs", **TERMS))
+    assert {c.verdict for c in found.contrasts.values()} == {"equivalent", "hurts", "inconclusive"}
+    assert any("an arm with one block has no interval" in warning for warning in found.warnings)
+    assert not any("every verdict" in warning for warning in found.warnings)
+    assert any("3 blocks can never reach" in warning for warning in found.warnings)
+
+
+def test_what_no_run_recorded_has_no_empty_section(tmp_path):
+    only = "\n".join(line.rpartition(",")[0] for line in TABLE.splitlines())
+    root = bring(table(tmp_path, only), tmp_path / "runs", **TERMS)
+    write_report(root)
+    text = (root / "report" / "report.md").read_text()
+    assert "## Other metrics" not in text
+    assert "Versions: not recorded" in text
+    assert "Ran at times not recorded." in text
