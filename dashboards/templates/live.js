@@ -241,6 +241,15 @@
         hovertemplate: "%{text}<br>%{x:.4~g}<extra></extra>" }] : [];
     });
   };
+  // One loss that exploded would press all others flat: the axis begins with trials that did not fail.
+  const range = (panel) => {
+    const drawn = drawnTrials(), well = drawn.filter((t) => kindOf(t) !== "failed");
+    const values = well.flatMap((t) => curves[t.trial]?.[panel.metric] ?? []).filter((v) => Number.isFinite(v) && !(panel.log_y && v <= 0));
+    if (well.length === drawn.length || !values.length) return {};
+    const seen = values.map((v) => (panel.log_y ? Math.log10(v) : v));
+    const low = seen.reduce((m, v) => Math.min(m, v)), high = seen.reduce((m, v) => Math.max(m, v)), room = (high - low || 1) / 20;
+    return { range: [low - room, high + room] };
+  };
   const safe = (name) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;");
   const layout = (panel) => {
     const grid = css("--grid"), ink = css("--ink");
@@ -249,7 +258,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 12, t: 8, b: 42 }, uirevision: "keep", hovermode: "closest",
       font: { family: "system-ui, sans-serif", size: 12, color: ink }, hoverlabel: { bgcolor: css("--card"), font: { color: ink } },
       xaxis: { ...axis, title: { text: panel.kind === "line" ? panel.x_title || panel.x : panel.metric, standoff: 6 }, type: panel.log_x ? "log" : "linear", exponentformat: "SI", nticks: 6 },
-      yaxis: panel.kind === "line" ? { ...axis, title: { text: panel.y_title, standoff: 6 }, exponentformat: "SI", ...(panel.log_y ? { type: "log", dtick: "D2" } : { type: "linear", nticks: 7 }) }
+      yaxis: panel.kind === "line" ? { ...axis, title: { text: panel.y_title, standoff: 6 }, exponentformat: "SI", ...(panel.log_y ? { type: "log", dtick: "D2" } : { type: "linear", nticks: 7 }), ...range(panel) }
         : { ...axis, autorange: "reversed", type: "category", tickfont: { size: 11 }, ticklabelstandoff: 6 },
     };
   };

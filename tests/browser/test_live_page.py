@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -18,6 +19,7 @@ from trials import KEY, environment, no_file_holds_the_key  # noqa: E402
 
 from ablate.dashboards.page import write_page  # noqa: E402
 from ablate.dashboards.server import serving  # noqa: E402
+from ablate.records import StudyPaths  # noqa: E402
 
 from .live_browser import Watched, browser_or_skip, watched  # noqa: E402
 
@@ -61,6 +63,25 @@ def test_the_page_follows_trials_without_being_loaded_again(chromium: object, tm
         page.see("Finished: 4 trials. 1 trial failed.")
         assert page.loads == 1
     assert page.complaints == []
+
+
+def test_a_loss_that_exploded_does_not_press_the_others_flat(chromium: object, tmp_path: Path) -> None:
+    root = make_study(tmp_path)
+    curve = StudyPaths(root).trial("t3").curve
+    rows = pd.read_parquet(curve)
+    rows["loss"] = 1e30
+    rows.to_parquet(curve)
+    with serving(root) as url, watched(chromium, 1280, "light") as page:
+        page.open(url)
+        page.until(lambda: page.traces("pretrain/loss") == 4)
+        highest, top = page.page.evaluate("""() => {
+          const panel = [...document.querySelectorAll('.panel')].find((p) => p.dataset.metric === 'pretrain/loss');
+          const figure = panel.querySelector('.figure'), axis = figure._fullLayout.yaxis;
+          const top = axis.type === 'log' ? 10 ** axis.range[1] : axis.range[1];
+          return [Math.max(...figure.data.flatMap((line) => [...line.y])), top];
+        }""")
+    assert highest == 1e30
+    assert 9 < top < 10
 
 
 def test_arms_are_switched_off_and_on_in_every_figure_at_once(chromium: object, tmp_path: Path) -> None:
