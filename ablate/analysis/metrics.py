@@ -6,6 +6,7 @@ direction itself.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -55,6 +56,7 @@ def direction(metric: str) -> bool | None:
     return True if is_score(metric) and not worse else None
 
 
+@functools.cache  # asked for every metric of every arm
 def quality(metric: str) -> bool | None:
     """The same of what a model scored; None also for speed, time and memory."""
     costs = metric.split("/")[0] in ("throughput", "cost", "spent") or _words(metric) & (_DEARER | _CHEAPER)

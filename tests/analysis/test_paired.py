@@ -153,3 +153,12 @@ def test_paired_and_welch_agree_with_pingouin(pairs):
     margin = 2.0
     expected = pingouin.tost(a, b, bound=margin, paired=True).iloc[0]["pval"]
     assert equivalence(found, margin).p == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-100, 1e-3, 1.0, 1e6, 1e99])
+def test_the_correlation_of_the_pairs_is_numpys_whatever_the_unit(size):
+    rng = np.random.default_rng(3)
+    for n in (3, 5, 12):
+        arm, reference = size * rng.normal(3, 1, n), size * rng.normal(3, 1, n)
+        found = effect("m", dict(enumerate(arm)), dict(enumerate(reference)))
+        assert found.correlation == pytest.approx(np.corrcoef(arm / size, reference / size)[0, 1])
