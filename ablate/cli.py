@@ -470,18 +470,28 @@ def export(
     print(write(checkpoint, folder))
 
 
+# What the benches ask alike.
+OfRecipe = Annotated[str, typer.Option(help="a preset or a recipe file")]
+OnDevice = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")]
+InPrecision = Annotated[str | None, typer.Option(help="instead of the recipe's")]
+Rows = Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")]
+Length = Annotated[int | None, typer.Option(min=8, help="tokens of a row; default: the recipe's")]
+Vocabulary = Annotated[int | None, typer.Option(min=64, help="default: the recipe's")]
+Threads = Annotated[int, typer.Option(min=1, help="on a CPU")]
+
+
 @bench_app.callback(invoke_without_command=True)
 def bench(
     context: typer.Context,
-    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
-    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
-    micro_batch: Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")] = None,
-    length: Annotated[int | None, typer.Option(min=8, help="tokens of a row; default: the recipe's")] = None,
-    vocabulary: Annotated[int | None, typer.Option(min=64, help="default: the recipe's")] = None,
+    recipe: OfRecipe = "crammed-small",
+    device: OnDevice = None,
+    precision: InPrecision = None,
+    micro_batch: Rows = None,
+    length: Length = None,
+    vocabulary: Vocabulary = None,
     compiled: Annotated[bool | None, typer.Option(help="default: both are measured")] = None,
     peers: Annotated[bool, typer.Option(help="transformers' encoders of the same size beside it")] = False,
-    threads: Annotated[int, typer.Option(min=1, help="on a CPU")] = 1,
+    threads: Threads = 1,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     steps: Annotated[int, typer.Option(min=1, help="per round")] = 2,
     out: Annotated[Path | None, typer.Option(help="a folder for bench.json, bench.md and bench.svg")] = None,
@@ -506,14 +516,14 @@ def bench(
 
 @bench_app.command("profile")
 def bench_profile(
-    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
-    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
-    micro_batch: Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")] = None,
-    length: Annotated[int | None, typer.Option(min=8, help="tokens of a row; default: the recipe's")] = None,
-    vocabulary: Annotated[int | None, typer.Option(min=64, help="default: the recipe's")] = None,
+    recipe: OfRecipe = "crammed-small",
+    device: OnDevice = None,
+    precision: InPrecision = None,
+    micro_batch: Rows = None,
+    length: Length = None,
+    vocabulary: Vocabulary = None,
     compiled: Annotated[bool | None, typer.Option(help="instead of the recipe's")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="on a CPU")] = 1,
+    threads: Threads = 1,
     steps: Annotated[int, typer.Option(min=1)] = 5,
     top: Annotated[int, typer.Option(min=1, help="operations to show")] = 15,
     trace: Annotated[Path | None, typer.Option(help="a file for Perfetto or chrome://tracing")] = None,
@@ -534,7 +544,7 @@ def bench_profile(
 
 @bench_app.command("precision")
 def bench_precision(
-    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
+    recipe: OfRecipe = "crammed-small",
     micro_batch: Annotated[int, typer.Option(min=1, help="rows")] = 32,
     vocabulary: Annotated[int, typer.Option(min=64)] = 8192,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
@@ -559,10 +569,10 @@ def bench_levels(
         list[str] | None,
         typer.Argument(metavar="[KNOB]...", help="such as model.position, or train; default: all"),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
+    recipe: OfRecipe = "crammed-small",
+    device: OnDevice = None,
     micro_batch: Annotated[int, typer.Option(min=1, help="rows")] = 8,
-    vocabulary: Annotated[int | None, typer.Option(min=64, help="default: the recipe's")] = None,
+    vocabulary: Vocabulary = None,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     steps: Annotated[int, typer.Option(min=1, help="per level and round, after the first")] = 2,
     below: Annotated[float, typer.Option(min=0, help="ratios below this are marked and explained")] = 0.7,
@@ -586,8 +596,8 @@ def bench_levels(
 @bench_app.command("scaling")
 def bench_scaling(
     recipe: Annotated[str, typer.Option(help="what is varied: a preset or a recipe file")] = "crammed-small",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
-    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
+    device: OnDevice = None,
+    precision: InPrecision = None,
     threads: Annotated[int, typer.Option(min=1, help="on a CPU; as a trial of yours has")] = 1,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     steps: Annotated[int, typer.Option(min=1, help="micro-batches per round")] = 1,
@@ -620,7 +630,7 @@ def bench_scaling(
 @bench_app.command("plumbing")
 def bench_plumbing(
     recipe: Annotated[str, typer.Option(help="whose step it is a share of")] = "crammed-small",
-    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
+    precision: InPrecision = None,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     steps: Annotated[int, typer.Option(min=100, help="per round")] = 2000,
     form: Format = Shape.text,
@@ -639,18 +649,18 @@ def bench_plumbing(
 
 @bench_app.command("trial")
 def bench_trial(
-    recipe: Annotated[str, typer.Option(help="a preset or a recipe file")] = "crammed-small",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
-    precision: Annotated[str | None, typer.Option(help="instead of the recipe's")] = None,
-    micro_batch: Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")] = None,
-    length: Annotated[int | None, typer.Option(min=8, help="tokens of a row; default: the recipe's")] = None,
+    recipe: OfRecipe = "crammed-small",
+    device: OnDevice = None,
+    precision: InPrecision = None,
+    micro_batch: Rows = None,
+    length: Length = None,
     source: Annotated[
         str | None, typer.Option(help="a glob of text files; default: the recipe's source")
     ] = None,
     compiled: Annotated[bool | None, typer.Option(help="default: the recipe's")] = None,
     accumulated: Annotated[int, typer.Option(min=1, help="micro-batches of an update")] = 1,
     micro_batches: Annotated[int, typer.Option(min=2, help="per round")] = 1000,
-    threads: Annotated[int, typer.Option(min=1, help="on a CPU")] = 1,
+    threads: Threads = 1,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     form: Format = Shape.text,
 ) -> None:
@@ -704,8 +714,8 @@ def bench_glue(
     grouped: Annotated[
         bool, typer.Option(help="also the peer with dynamic padding and lengths grouped")
     ] = True,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="on a CPU")] = 1,
+    device: OnDevice = None,
+    threads: Threads = 1,
     rounds: Annotated[int, typer.Option(min=1, help="each with a fine-tuning seed of its own")] = 3,
     form: Format = Shape.text,
 ) -> None:

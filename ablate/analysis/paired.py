@@ -7,7 +7,7 @@ costs 2 s of the 1.5 s that `ablate table` may take. The tests hold every number
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,7 +98,7 @@ def effect(
     sd = float(d.std(ddof=1))
     common = {
         "sign_flip_p": sign_flip_p(d),
-        "correlation": _correlation([arm[b] for b in blocks], [reference[b] for b in blocks]),
+        "correlation": correlation([arm[b] for b in blocks], [reference[b] for b in blocks]),
         "differences": found,
         "level": level,
     }
@@ -120,7 +120,7 @@ def _no_spread(mean: float, scale: float, n: int) -> str:
     return f"the same difference in all {n} blocks: no spread to test against"
 
 
-def _correlation(arm: list[float], reference: list[float]) -> float | None:
+def correlation(arm: Sequence[float], reference: Sequence[float]) -> float | None:
     """Pearson correlation of the pairs; None below three blocks or without spread."""
     if len(arm) < 3 or len(set(arm)) == 1 or len(set(reference)) == 1:
         return None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ablate.analysis.findings import Pairing
+from ablate.analysis.paired import correlation
 
 
 def pairing(pairs: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]]) -> Pairing | None:
@@ -19,9 +20,9 @@ def pairing(pairs: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]]
     for arm, reference in pairs.values():
         blocks = sorted(set(arm) & set(reference))
         a, b = (np.array([side[k] for k in blocks]) for side in (arm, reference))
-        if len(blocks) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        r = correlation(a.tolist(), b.tolist())
+        if r is None:
             continue
-        r = float(np.corrcoef(a, b)[0, 1])
         correlations.append(math.atanh(max(-0.9999, min(0.9999, r))))
         weights.append(max(0.5, len(blocks) - 3))
         ratios.append(float((a - b).var(ddof=1) / (a.var(ddof=1) + b.var(ddof=1))))

@@ -69,7 +69,7 @@ def bench(
     require_possible(recipe, where)
     found = candidates(recipe, only)
     _refuse_unsupported(found, where)
-    words = vocabulary or size_of(recipe)[1]
+    rows, words = size_of(recipe, rows, vocabulary)
     lab = _Lab(where, rows, words, steps)
     default = Candidate("the default", recipe)
     turns = [lab.turn(_order(default, found, number), found, number, tell) for number in range(rounds)]

@@ -108,8 +108,7 @@ def profile(
     where = place(device, threads)
     recipe = changed(recipe, precision=precision, compiled=compiled)
     require_possible(recipe, where)
-    usual = size_of(recipe)
-    size, words = rows or usual[0], vocabulary or usual[1]
+    size, words = size_of(recipe, rows, vocabulary)
     with _kernels_named(where):
         subject = ours(recipe, size, words, where)
         tell(f"first step of {subject.name}")

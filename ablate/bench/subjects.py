@@ -46,10 +46,10 @@ class Subject:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def size_of(recipe: Recipe) -> tuple[int, int]:
-    """Rows of a micro-batch, and tokens in the vocabulary, where the bench is told neither."""
-    rows = recipe.train.micro_batch or max(1, 8192 // recipe.data.length)
-    return rows, int(getattr(recipe.data.tokenizer, "vocabulary", 0) or 32768)
+def size_of(recipe: Recipe, rows: int | None = None, vocabulary: int | None = None) -> tuple[int, int]:
+    """Rows of a micro-batch, and tokens in the vocabulary: what the bench is told, else the recipe's."""
+    rows = rows or recipe.train.micro_batch or max(1, 8192 // recipe.data.length)
+    return rows, vocabulary or int(getattr(recipe.data.tokenizer, "vocabulary", 0) or 32768)
 
 
 def tokens_to_learn(recipe: Recipe, rows: int, vocabulary: int, device: torch.device) -> MicroBatch:

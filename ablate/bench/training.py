@@ -82,8 +82,7 @@ def bench(
     clock = clock_of(where)
     recipe = changed(recipe, precision=precision)
     require_possible(recipe, where)
-    usual = size_of(recipe)
-    size, words = rows or usual[0], vocabulary or usual[1]
+    size, words = size_of(recipe, rows, vocabulary)
     made: list[tuple[Subject, float]] = []
     for setting in [True, False] if compiled is None else [compiled]:
         subject: Subject = ours(changed(recipe, compiled=setting), size, words, where)

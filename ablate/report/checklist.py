@@ -212,11 +212,10 @@ def _reproduce(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _access(found: Findings) -> tuple[str, str]:
-    dirty = [name for name in found.provenance.git if name != "not recorded" and not _published(name)]
     known = [name for name in found.provenance.git if name != "not recorded"]
     code = ", ".join(known) or "not recorded"
     text = f"Code revision: {code}. Whether code and data are public is yours to say."
-    if dirty:
+    if not all(map(_published, known)):
         text += " Some trials ran on local changes that no revision holds: publish them."
     return ("partly" if known else "no", text)
 

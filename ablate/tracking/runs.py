@@ -44,12 +44,10 @@ def read_runs(path: str, group: str | None = None) -> Iterator[TrackedRun]:
     import requests
     import wandb
 
-    from ablate.tracking.wandb import quiet
+    from ablate.tracking.wandb import api
 
-    quiet()
     try:
-        api = wandb.Api(timeout=30)
-        found = api.runs(path, filters={"group": group} if group else None, per_page=100, lazy=False)
+        found = api(30.0).runs(path, filters={"group": group} if group else None, per_page=100, lazy=False)
         for run in found:
             yield _plain(run)
     except (ValueError, wandb.errors.Error, requests.RequestException) as error:
