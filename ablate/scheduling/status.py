@@ -5,6 +5,8 @@ Imports neither torch nor optuna.
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from ablate.budget import Budget, Spent
 from ablate.records import FrozenStudy, StudyPaths, TrialPaths, read_json, read_study, settled
 from ablate.records.store import NewerError, RecordError
 from ablate.scheduling.lock import Holder, holder
-from ablate.tracking.online import seen_online
+from ablate.tracking.online import has_run, looks_whole, mark, seen_online
 
 WAITING, RUNNING, PAUSED, UNREADABLE = "waiting", "running", "paused", "unreadable"
 SILENT = 120.0  # seconds without a heartbeat after which another machine's trial is taken for dead
@@ -40,7 +42,7 @@ class TrialStatus:
     outcome: float | None = None
     spent: dict[str, float] = field(default_factory=dict)
     attempts: int = 0
-    sync: str = ""  # how to bring its tracking online; empty once `ablate sync` saw it there
+    sync: str = ""  # how to bring what W&B lacks of it there; empty where it lacks nothing
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ def _trial(
     watched: bool,
     online: str | None,
 ) -> TrialStatus:
+    """One trial, `watched` by a living coordinator; `online` is the mark at which a sync saw it whole."""
     owner = holder(paths.lock) if _size(paths.lock) else None  # an ended trial leaves an empty lock
     record, damage = _record(paths) if owner is None or not owner.alive() else ({}, "")
     beat = _read(paths.progress) if owner is not None or "state" not in record else {}
@@ -148,22 +151,22 @@ def _trial(
             loss=beat.get("loss"), tokens_per_second=beat.get("tokens_per_second"),
             eta_seconds=beat.get("eta_seconds"), spent=beat.get("spent") or {}, attempts=len(tried),
         )  # fmt: skip
+    sync = _sync(paths, frozen, record, online)
     if "state" in record:
         kept = record.get("metrics")
         metrics = kept if isinstance(kept, dict) else {}  # a damaged record: the report names it
-        arrived = online is not None and online == record.get("finished")
         return TrialStatus(
             trial, arm, block, record["state"], record.get("reason", ""), progress=1.0,
             outcome=_number(metrics.get(frozen.outcome["metric"])),
             tokens_per_second=metrics.get("throughput/tokens_per_second"),
             loss=_number(metrics.get("pretrain/loss")),
             spent=record.get("spent") or {}, attempts=len(record.get("attempts", ())),
-            sync="" if arrived else str(record.get("tracking", {}).get("sync") or ""),
+            sync=sync,
         )  # fmt: skip
     if damage:
-        return TrialStatus(trial, arm, block, UNREADABLE, damage, attempts=len(tried))
+        return TrialStatus(trial, arm, block, UNREADABLE, damage, attempts=len(tried), sync=sync)
     if not tried and not beat:
-        return TrialStatus(trial, arm, block, WAITING)
+        return TrialStatus(trial, arm, block, WAITING, sync=sync)
     if watched and tried and tried[-1].get("ended") is None:
         phase = "queued" if paths.placement.exists() else "starting"
         return TrialStatus(trial, arm, block, RUNNING, phase=phase, attempts=len(tried))
@@ -174,8 +177,17 @@ def _trial(
     )
     return TrialStatus(
         trial, arm, block, PAUSED, "resumes from its checkpoint on the next run", progress=used,
-        spent=spent, attempts=len(tried),
+        spent=spent, attempts=len(tried), sync=sync,
     )  # fmt: skip
+
+
+def _sync(paths: TrialPaths, frozen: FrozenStudy, record: dict[str, Any], online: str | None) -> str:
+    """How to send what W&B lacks of a trial that nobody is at work on; empty where it lacks nothing."""
+    finished = str(record.get("finished") or "") if record else None
+    tracking = record.get("tracking") or {}
+    if not has_run(frozen, paths) or looks_whole(tracking, mark(paths, finished), online):
+        return ""
+    return shlex.join(["ablate", "sync", os.path.relpath(paths.root.parent.parent)])
 
 
 def _record(paths: TrialPaths) -> tuple[dict[str, Any], str]:

@@ -20,7 +20,7 @@ from ablate.tracking.config import WandbSpec, project_name
 from ablate.tracking.interface import Kept, RunInfo
 from ablate.tracking.live import rows
 from ablate.tracking.names import final, run_id
-from ablate.tracking.online import note_online
+from ablate.tracking.online import has_run, mark, note_online, tracked
 from ablate.tracking.runs import NoProjectError, TrackedRun, read_runs
 from ablate.tracking.wandb import Wandb, answered, default_entity, end_service, obstacle
 
@@ -59,6 +59,7 @@ def sync(root: Path, tell: Callable[[str], None] = lambda line: None) -> Synced:
     online, ids = _online(study), run_ids(study, records)
     already = [t for t in begun if _whole(root, t, records.get(t), online.get(ids[t]))]
     waiting = [trial for trial in begun if trial not in already]
+    marks = {t: mark(StudyPaths(root).trial(t), records[t].finished if t in records else None) for t in begun}
     broken = {each.path.parent.name: each.reason for each in damage}
     uploaded: list[str] = []
     said: dict[str, str] = {}  # trial → why it did not arrive
@@ -73,7 +74,7 @@ def sync(root: Path, tell: Callable[[str], None] = lambda line: None) -> Synced:
             said |= {left: why for left in waiting if left not in uploaded and left not in said}
             break
     with contextlib.suppress(OSError):  # a study on a disk that is read alone: status asks for a sync again
-        note_online(root, {t: records[t].finished for t in (*already, *uploaded) if t in records})
+        note_online(root, {t: marks[t] for t in (*already, *uploaded)})
     return Synced(uploaded, list(said), already, running, "\n".join(dict.fromkeys(said.values())))
 
 
@@ -81,12 +82,10 @@ def _begun(root: Path, study: FrozenStudy) -> tuple[list[str], list[str]]:
     """The trials of a tracked study that have something to send, and those that still write it."""
     from ablate.scheduling.status import RUNNING, status
 
-    spec = study.track.get("wandb")
-    if not spec or spec.get("mode") == "disabled":
+    if not tracked(study):
         return [], []
     running = [t.trial for t in status(root).trials if t.state == RUNNING]
-    places = {t: StudyPaths(root).trial(t) for t in study.trials if t not in running}
-    begun = [t for t, p in places.items() if any(f.exists() for f in (p.live, p.record, p.wandb))]
+    begun = [t for t in study.trials if t not in running and has_run(study, StudyPaths(root).trial(t))]
     return begun, running
 
 

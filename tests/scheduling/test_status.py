@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -17,6 +18,7 @@ from ablate.scheduling import attempts
 from ablate.scheduling.lock import Lock
 from ablate.scheduling.show import render
 from ablate.scheduling.status import status
+from ablate.tracking.online import mark, note_online
 from tests.scheduling.conftest import study
 
 FIELDS = {"study": "faults", "arm": "baseline", "block": 0, "seed": 0, "recipe": {}, "budget": {}}
@@ -39,23 +41,47 @@ def test_the_end_is_estimated_from_what_finished_trials_took(root: Path) -> None
     assert found.spent("occupied") == 40.0
 
 
-def test_how_to_bring_an_offline_run_online_is_shown(root: Path) -> None:
-    study(root, {"baseline": {}}, blocks=1)
-    record = {
-        "schema": 1,
-        **FIELDS,
-        "trial": "baseline-0",
-        "state": "complete",
-        "tracking": {"sync": "wandb sync x"},
-    }
+OFFLINE: dict[str, Any] = {"wandb": {"mode": "offline"}, "sync": "wandb sync x"}
+KILLED: dict[str, Any] = {}  # what the record of a trial holds that could not write its own
+ONLINE: dict[str, Any] = {"wandb": {"mode": "online"}}
+
+
+@pytest.mark.parametrize(
+    ("tracking", "track", "told"),
+    [
+        (OFFLINE, {"wandb": {}}, True),
+        (KILLED, {"wandb": {}}, True),
+        (ONLINE, {"wandb": {}}, False),
+        (ONLINE | {"sync": "ablate sync x"}, {"wandb": {}}, True),
+        (OFFLINE, {"wandb": {"mode": "disabled"}}, False),
+        (OFFLINE, {}, False),
+    ],
+    ids=["offline", "killed", "online", "online-in-part", "disabled", "untracked"],
+)
+def test_trials_that_sync_would_send_are_counted(
+    root: Path, tracking: dict[str, Any], track: dict[str, Any], told: bool
+) -> None:
+    study(root, {"baseline": {}}, blocks=1, track=track)
+    record = {"schema": 1, **FIELDS, "trial": "baseline-0", "state": "lost", "tracking": tracking}
     write_json(StudyPaths(root).trial("baseline-0").record, record)
-    found = status(root)
-    assert found.trials[0].sync == "wandb sync x"
-    console = Console(width=200, file=io.StringIO(), record=True)
-    console.print(render(found))
-    assert (
-        f"1 trials are not whole on W&B; to send what is missing: ablate sync {root}" in console.export_text()
-    )
+    assert status(root).trials[0].sync == (f"ablate sync {os.path.relpath(root)}" if told else "")
+    line = f"1 trials are not whole on W&B; to send what is missing: ablate sync {root}"
+    assert (line in said(root)) == told
+
+
+def test_a_trial_that_paused_is_not_whole_on_the_server_until_a_sync_has_seen_its_last_row(
+    root: Path,
+) -> None:
+    study(root, {"baseline": {}}, blocks=1, track={"wandb": {}})
+    paths = StudyPaths(root).trial("baseline-0")
+    assert status(root).trials[0].sync == "", "it has not begun"
+    attempts.begin(paths)
+    paths.live.write_text('{"step": 1}\n')
+    assert status(root).trials[0].sync
+    note_online(root, {"baseline-0": mark(paths, None)})
+    assert status(root).trials[0].sync == ""
+    paths.live.write_text('{"step": 1}\n{"step": 2}\n')
+    assert status(root).trials[0].sync
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from standin import Requests, broken, closed_port, working
 from trials import CREATED, RUN, ablate, attempt, environment, kill_attempt, no_file_holds_the_key
 
 from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, read_study, write_json
+from ablate.scheduling import attempts
 from ablate.scheduling.status import status
 from ablate.tracking.live import rows
 from ablate.tracking.names import run_id
@@ -240,12 +241,25 @@ def test_ctrl_c_ends_a_sync_that_waits_for_a_mute_server(root: Path) -> None:
     assert "Traceback" not in told.read_text()
 
 
-def test_status_knows_after_a_sync_that_a_trial_is_online(root: Path) -> None:
+def test_status_counts_what_sync_would_send_and_nothing_after_it(root: Path) -> None:
+    """Of a trial that ran to its end, one that is to resume, and one that was killed for good."""
+    paths = StudyPaths(root)
+    study = read_study(root)
+    trials = {"abc": ["arm", 1], "killed": ["arm", 0], "paused": ["arm", 0], "fresh": ["arm", 0]}
+    write_json(paths.study, study.model_copy(update={"trials": trials}))
     attempt_offline(root)
-    assert status(root).trials[0].sync
+    for trial in ("killed", "paused"):
+        shutil.copytree(paths.trial("abc").root, paths.trial(trial).root)
+        attempts.begin(paths.trial(trial))  # takes the record away
+    write_json(paths.trial("killed").record, Record(
+        schema=1, study="s", trial="killed", arm="arm", block=0, seed=0, state="lost", recipe={}, budget={},
+        finished="2026-01-02T00:00:00Z",
+    ))  # fmt: skip
+    assert [t.trial for t in status(root).trials if t.sync] == ["abc", "killed", "paused"]
     with working() as (url, _):
-        assert ablate(url, root.parent, "sync", root).returncode == 0
-    assert status(root).trials[0].sync == ""
+        done = ablate(url, root.parent, "sync", root)
+        assert (done.returncode, done.stdout) == (0, "3 runs online now: abc, killed, paused\n"), done.stderr
+    assert [t.trial for t in status(root).trials if t.sync] == []
 
 
 def test_a_project_that_was_renamed_gets_the_runs_that_it_lacks(root: Path) -> None:
