@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,20 @@ class PushError(ValueError):
     """Pages that could not be saved; the message says why and the way out."""
 
 
+@dataclass(frozen=True)
+class StudyRuns:
+    """Which runs of a project are the study's. Its group is no answer: two studies may bear one name."""
+
+    name: str
+    id: str  # `study_id` in the configs of its runs
+    unmarked: tuple[str, ...] = ()  # ids of runs that went online before configs held it
+
+    @property
+    def filter(self) -> str:
+        marked = f"Config('study_id') == '{self.id}'"
+        return f"{marked} or Metric('ID') in {list(self.unmarked)}" if self.unmarked else marked
+
+
 def _library() -> tuple[Any, Any]:
     try:
         import wandb_workspaces.reports.v2 as reports
@@ -41,7 +57,7 @@ def _library() -> tuple[Any, Any]:
     return workspaces, reports
 
 
-def workspace(dashboard: Dashboard, *, entity: str, project: str, study: str, verdicts: str = "") -> Any:
+def workspace(dashboard: Dashboard, *, entity: str, project: str, runs: StudyRuns, verdicts: str = "") -> Any:
     """A saved view over the runs of one study, one colour per arm; `.save()` pushes it.
 
     `verdicts` is Markdown. Progress and failures need no panel: the table of runs beside it shows states.
@@ -53,14 +69,20 @@ def workspace(dashboard: Dashboard, *, entity: str, project: str, study: str, ve
         for section in dashboard.sections
         if (shown := _panels(reports, section.panels, verdicts))
     ]
-    runs = workspaces.RunsetSettings(filters=_filter(study), groupby=[workspaces.Metric("JobType")])
+    shown_runs = workspaces.RunsetSettings(filters=runs.filter, groupby=[workspaces.Metric("JobType")])
     return workspaces.Workspace(
-        entity=entity, project=project, name=dashboard.title, sections=sections, runset_settings=runs
+        entity=entity, project=project, name=dashboard.title, sections=sections, runset_settings=shown_runs
     )
 
 
 def report(
-    dashboard: Dashboard, *, entity: str, project: str, study: str, question: str = "", verdicts: str = ""
+    dashboard: Dashboard,
+    *,
+    entity: str,
+    project: str,
+    runs: StudyRuns,
+    question: str = "",
+    verdicts: str = "",
 ) -> Any:
     """The same panels as a report, each section under its question; `.save()` pushes it.
 
@@ -77,18 +99,13 @@ def report(
         if told:
             blocks.append(reports.MarkdownBlock(text=verdicts))
         if shown:
-            runs = reports.Runset(
-                entity=entity, project=project, name=study, filters=_filter(study), groupby=["JobType"]
+            shown_runs = reports.Runset(
+                entity=entity, project=project, name=runs.name, filters=runs.filter, groupby=["JobType"]
             )
-            blocks.append(reports.PanelGrid(runsets=[runs], panels=shown))
+            blocks.append(reports.PanelGrid(runsets=[shown_runs], panels=shown))
     return reports.Report(
         entity=entity, project=project, title=dashboard.title, description=question, blocks=blocks
     )
-
-
-def _filter(study: str) -> str:
-    # Runs of one study share a W&B group; a project may hold several studies.
-    return f"Metric('Group') == '{study}'"
 
 
 def _panels(reports: Any, panels: tuple[Panel, ...], verdicts: str) -> list[Any]:
@@ -129,7 +146,14 @@ def push(root: Path) -> list[str]:
     board = default_for(study, records)
     if records:  # before the first, anything may still be reported
         board = board.told({name for record in records for name in record.metrics})
-    words = {"entity": entity, "project": project, "study": study.name, "verdicts": markdown(found, done)}
+    ids = run_ids(study, {record.trial: record for record in records})
+    runs = _runs(study, entity, project, set(ids.values()))
+    words: dict[str, Any] = {
+        "entity": entity,
+        "project": project,
+        "runs": runs,
+        "verdicts": markdown(found, done),
+    }
     try:
         addresses = _save(root, workspace(board, **words), report(board, question=study.question, **words))
     except PushError as error:
@@ -139,7 +163,6 @@ def push(root: Path) -> list[str]:
     told = [f"{kind}: {address}" for kind, address in addresses.items()]
     if not done or found is None:
         return [*told, "the runs get their verdicts as tags once the study is done"]
-    ids = run_ids(study, {record.trial: record for record in records})
     verdicts = {ids[t]: v for t, v in _verdict_of(found).items()}
     try:
         with answered(PushError):
@@ -152,6 +175,21 @@ def push(root: Path) -> list[str]:
     told.append(f"{tagged} runs tagged with their verdict")
     missing = len(verdicts) - tagged
     return [*told, f"{missing} runs are not online yet: ablate sync {root}"] if missing else told
+
+
+def _runs(study: FrozenStudy, entity: str, project: str, ids: Set[str]) -> StudyRuns:
+    """The study's runs, of which `ids` may be on the server already. Raises PushError."""
+    from ablate.tracking.names import study_id
+    from ablate.tracking.runs import NoProjectError, WandbReadError, read_runs
+
+    try:
+        there = list(read_runs(f"{entity}/{project}", study.name))
+    except NoProjectError:
+        there = []
+    except WandbReadError as error:
+        raise PushError(f"nothing was pushed: {error}") from error
+    unmarked = sorted(run.id for run in there if run.id in ids and "study_id" not in run.config)
+    return StudyRuns(study.name, study_id(study.name, study.created), tuple(unmarked))
 
 
 def target(study: FrozenStudy) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ablate.tracking.names import run_id
+from ablate.tracking.names import run_id, study_id
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class RunInfo:
     """The names of a run: project, group = study, job type = arm, name = `arm/block`, config = the recipe.
 
     `id` is made of trial and study (`names.run_id`), so that a resumed trial continues the same run and two
-    studies in one project have runs of their own. `directory` is the trial's own folder, STUDY/trials/ID; a
+    studies in one project have runs of their own; the config's `study_id` tells two of one name apart, which
+    share the group. `directory` is the trial's own folder, STUDY/trials/ID; a
     backend that needs files keeps them in a folder of its own below (`wandb/`).
     """
 
@@ -38,8 +39,17 @@ class RunInfo:
         tags: tuple[str, ...] = (), project: str | None = None, created: str = "",
     ) -> RunInfo:  # fmt: skip
         """The run of one trial of a study `created` then; the project is its name unless one is given."""
-        name = f"{arm}/{block}"
-        return cls(run_id(trial, study, created), project or study, study, arm, name, directory, config, tags)
+        marked = {**config, "study_id": study_id(study, created)}
+        return cls(
+            run_id(trial, study, created),
+            project or study,
+            study,
+            arm,
+            f"{arm}/{block}",
+            directory,
+            marked,
+            tags,
+        )
 
 
 @dataclass(frozen=True)

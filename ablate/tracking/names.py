@@ -25,13 +25,18 @@ OCCUPIED = (
 )
 
 
+def study_id(study: str, created: str) -> str:
+    """A study's name and eight hex digits of name and creation time: a project may hold two of one name."""
+    return f"{study}-{hashlib.sha256(f'{study} {created}'.encode()).hexdigest()[:8]}"
+
+
 def run_id(trial: str, study: str, created: str) -> str:
-    """The id of a trial's run: the trial's own, and eight hex digits of its study's name and creation time.
+    """The id of a trial's run: the trial's own, and the hex digits of its study's id.
 
     Trial ids say what is trained and leave the study out, and a project may hold several studies. A trial
     that resumes has the same one.
     """
-    return f"{trial}-{hashlib.sha256(f'{study} {created}'.encode()).hexdigest()[:8]}"
+    return f"{trial}-{study_id(study, created)[-8:]}"
 
 
 def final(

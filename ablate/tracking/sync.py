@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ablate.records import FrozenStudy, Record, StudyPaths, load_records, read_study
@@ -141,12 +141,12 @@ def _send(root: Path, study: FrozenStudy, trial: str, record: Record | None) -> 
     spec = _spec(study)
     arm_name, block = study.trials[trial]
     arm = next(arm for arm in study.arms if arm.name == arm_name)
-    run = RunInfo(
-        id=run_ids(study, {trial: record} if record else {})[trial], directory=paths.root,
-        project=str(spec.project), group=study.name, job_type=arm.name, name=f"{arm.name}/{block}",
+    run = RunInfo.of_trial(
+        study=study.name, created=study.created, trial=trial, arm=arm.name, block=block, directory=paths.root,
         config={**arm.recipe, "budget": arm.budget, "seed": study.blocks[block], "block": block},
-        tags=(arm.phase, *spec.tags),
+        tags=(arm.phase, *spec.tags), project=spec.project,
     )  # fmt: skip
+    run = replace(run, id=run_ids(study, {trial: record} if record else {})[trial])
     with tempfile.TemporaryDirectory(prefix="ablate-sync-") as aside:
         tracker = Wandb(spec, files=Path(aside), patience=SECONDS_PER_RUN)
         try:

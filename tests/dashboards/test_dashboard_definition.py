@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from ablate.dashboards import Dashboard, Panel, default
-from ablate.dashboards.wandb import MissingExtraError, report, workspace
+from ablate.dashboards.wandb import MissingExtraError, StudyRuns, report, workspace
 from ablate.tracking.names import CURVE
+
+RUNS = StudyRuns("positions", "positions-83e1a9f0")
 
 METRICS = ["glue/average", "glue/cola", "eval/mlm_loss", "pretrain/loss", "cost/gpu_hours"]
 
@@ -52,20 +54,20 @@ def expected(board: Dashboard) -> list[tuple[str, list[Any]]]:
 
 def test_the_workspace_holds_every_panel_for_the_runs_of_the_study_by_arm(board: Dashboard) -> None:
     pytest.importorskip("wandb_workspaces", reason="needs wandb-workspaces")
-    view = workspace(board, entity="team", project="cramming", study="positions")
+    view = workspace(board, entity="team", project="cramming", runs=RUNS)
     assert (view.entity, view.project, view.name) == ("team", "cramming", "Positions")
     assert [panel for section in view.sections for panel in panels_of(section)] == expected(board)
     sent = view._to_model().model_dump_json(by_alias=True)
-    assert '"positions"' in sent
+    assert '"positions-83e1a9f0"' in sent
     assert '"name":"jobType"' in sent
 
 
 def test_the_report_holds_every_panel_under_its_question(board: Dashboard) -> None:
     wr = pytest.importorskip("wandb_workspaces.reports.v2", reason="needs wandb-workspaces")
-    page = report(board, entity="team", project="cramming", study="positions", question="Which?")
+    page = report(board, entity="team", project="cramming", runs=RUNS, question="Which?")
     grids = [block for block in page.blocks if isinstance(block, wr.PanelGrid)]
     assert [panel for grid in grids for panel in panels_of(grid)] == expected(board)
-    assert all("positions" in grid.runsets[0].filters for grid in grids)
+    assert all("positions-83e1a9f0" in grid.runsets[0].filters for grid in grids)
 
 
 def test_without_the_extra_the_message_says_what_to_install(
@@ -80,7 +82,7 @@ def test_without_the_extra_the_message_says_what_to_install(
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError, match=r"pip install .*\[wandb\]"):
-        workspace(board, entity="team", project="cramming", study="positions")
+        workspace(board, entity="team", project="cramming", runs=RUNS)
 
 
 def test_a_panel_is_a_value() -> None:

@@ -13,7 +13,7 @@ from runfolders import make_study  # noqa: E402
 from standin import broken, closed_port, working  # noqa: E402
 from trials import ablate, no_file_holds_the_key  # noqa: E402
 
-from ablate.tracking.names import run_id  # noqa: E402
+from ablate.tracking.names import run_id, study_id  # noqa: E402
 
 TRACK = {"wandb": {"project": "cramming", "entity": "team"}}
 
@@ -55,6 +55,50 @@ def test_a_push_saves_workspace_and_report_and_tags_runs_and_a_second_updates_th
     assert tags[run("t0")] == ["confirm", "mine", "baseline"]
     assert tags[run("t1")] == ["confirm", "mine", "inconclusive"], "in place of the earlier verdict"
     assert no_file_holds_the_key(tmp_path)
+
+
+def leaves(spec: Any) -> list[tuple[str, str, str, Any]]:
+    """Section, key, operator and value of every filter on runs in the specification of a page."""
+    if isinstance(spec, list):
+        return [leaf for each in spec for leaf in leaves(each)]
+    if not isinstance(spec, dict):
+        return []
+    if isinstance(spec.get("key"), dict) and "op" in spec:
+        return [(spec["key"]["section"], spec["key"]["name"], spec["op"], spec["value"])]
+    return [leaf for each in spec.values() for leaf in leaves(each)]
+
+
+def test_pages_of_two_studies_of_one_name_show_the_runs_of_their_own(tmp_path: Path) -> None:
+    """Both have the name, the arms and the blocks, so their runs have one group, and pairs of one name."""
+    days = {"first": "2026-01-01T00:00:00Z", "second": "2026-01-02T00:00:00Z"}
+    pages: dict[str, list[dict[str, Any]]] = {}
+    with working() as (url, requests):
+        for copy, day in days.items():
+            root = make_study(tmp_path / copy, track=TRACK, created=day)
+            assert ablate(url, tmp_path, "sync", root).returncode == 0
+            before = set(requests.store.views)
+            assert ablate(url, tmp_path, "dashboard", root, "--push").returncode == 0
+            pages[copy] = [v for name, v in requests.store.views.items() if name not in before]
+        configs = {name: json.loads(kept["config"]) for name, kept in requests.store.runs.items()}
+    for copy, day in days.items():
+        own = study_id("positions", day)
+        mine = {name for name, config in configs.items() if config["study_id"]["value"] == own}
+        assert mine == {run_id(trial, "positions", day) for trial in ("t0", "t1", "t2", "t3")}
+        assert {view["type"] for view in pages[copy]} == {"runs", "project-view"}
+        for view in pages[copy]:
+            assert set(leaves(json.loads(view["spec"]))) == {("config", "study_id", "=", own)}
+
+
+def test_runs_that_went_online_before_their_config_told_the_study_are_shown_by_their_ids(
+    tmp_path: Path,
+) -> None:
+    root = make_study(tmp_path / "positions", track=TRACK)
+    with working() as (url, requests):
+        requests.store.runs |= known("t0", "t1")
+        assert ablate(url, tmp_path, "dashboard", root, "--push").returncode == 0
+    for view in requests.store.views.values():
+        told = leaves(json.loads(view["spec"]))
+        assert ("run", "name", "IN", [run("t0"), run("t1")]) in told
 
 
 def test_a_server_that_refuses_tags_is_told_so_and_not_taken_for_runs_that_are_not_online(

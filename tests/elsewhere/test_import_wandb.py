@@ -14,7 +14,12 @@ from tests.tracking import standin
 
 
 def node(arm: str, seed: int, score: float, **more):
-    config = {"model": {"norm": "rms" if arm == "rms" else "layer"}, "lr": 1e-3, "seed": seed}
+    config = {
+        "model": {"norm": "rms" if arm == "rms" else "layer"},
+        "lr": 1e-3,
+        "seed": seed,
+        "study_id": f"of-{arm}",
+    }
     summary = {
         "glue/average": score,
         "_runtime": 120,

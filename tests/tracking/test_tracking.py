@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ablate.tracking import Composite, LiveFile, Null, RunInfo, TrackSpec, WandbSpec, make_tracker
 from ablate.tracking.live import read
 from ablate.tracking.login import CLOUD, find_login
-from ablate.tracking.names import CURVE, run_id
+from ablate.tracking.names import CURVE, run_id, study_id
 
 
 class Listed:
@@ -54,6 +54,13 @@ def test_a_run_id_tells_studies_apart_and_stays_with_its_study() -> None:
     assert len(ids) == 4
     assert all(each.startswith("t-") for each in ids)
     assert run_id("t", "a", "2026-01-01") == "t-cfe5bf03"
+    assert study_id("a", "2026-01-01") == "a-cfe5bf03"
+
+
+def test_the_config_of_a_run_tells_studies_of_one_name_apart(tmp_path: Path) -> None:
+    about = dict(study="s", trial="t", arm="arm", block=2, directory=tmp_path, config={"model": {}})
+    told = {RunInfo.of_trial(**about, created=day).config["study_id"] for day in ("2026-01-01", "2026-01-02")}
+    assert told == {study_id("s", "2026-01-01"), study_id("s", "2026-01-02")}
 
 
 def test_a_line_torn_by_a_kill_costs_no_other(tmp_path: Path) -> None:
