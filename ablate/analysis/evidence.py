@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ablate.records import Record, StudyPaths
+from ablate.records.gathered import gathered
 from ablate.records.paths import LABELS, SEEDS_IN_ORDER
 
 
@@ -143,6 +144,10 @@ def _curve(path: Path) -> Curve:
 def _predictions(path: Path, score: str, known: Labels) -> Predictions:
     import pyarrow.parquet as pq
 
+    kept = gathered(path)
+    if kept is not None and kept.labels in known:
+        labels = known[kept.labels]
+        return Predictions(score, _by_seed(_small(kept.predictions), kept.seeds, len(labels)), labels)
     with pq.ParquetFile(path) as file:
         told = file.metadata.metadata or {}
         seeds, digest = int(told.get(SEEDS_IN_ORDER, 0)), told.get(LABELS)

@@ -127,8 +127,7 @@ class Drawn:
 
 def draw(score: str, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Drawn:
     """Score predictions […, item] as they are and under `weights` [draw, item]."""
-    scorer = SCORES[score]
-    return Drawn(scorer.all(predictions, labels), scorer.weighted(predictions, labels, weights), len(labels))
+    return Drawn(*SCORES[score].all_and_weighted(predictions, labels, weights), len(labels))
 
 
 def multi_bootstrap(

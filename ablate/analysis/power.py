@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import chdtri, nctdtr, ndtr, stdtrit
+from scipy.special import gammaln, nctdtr, ndtr, stdtrit
 
 MOST_BLOCKS = 1000  # beyond it the answer is "not with seeds"
 
@@ -23,28 +23,40 @@ def t_power(effect: float, sd: float, n: int, *, alpha: float = 0.05, freedom: f
         return 0.0
     df, shift = freedom * (n - 1), abs(effect) / sd * math.sqrt(n)
     bar = float(stdtrit(df, 1 - alpha / 2))
-    # Far out the lower tail underflows to nan; it is zero to any digit that matters.
-    lower = 0.0 if shift > 5 else float(np.nan_to_num(nctdtr(df, shift, -bar)))
-    upper = 1.0 - float(np.nan_to_num(nctdtr(df, shift, bar)))
-    return min(1.0, upper + lower)
+    lower = 0.0 if shift > 5 else _below(df, shift, -bar)  # far out zero to any digit that matters
+    return min(1.0, 1.0 - _below(df, shift, bar) + lower)
+
+
+def _below(df: float, shift: float, bar: float) -> float:
+    found = float(nctdtr(df, shift, bar))
+    return 0.0 if math.isnan(found) else found  # the lower tail underflows to nan
 
 
 def tost_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, freedom: float = 1.0) -> float:
     """Power of TOST against ±margin with n blocks when the true difference is 0.
 
-    Integrates over the sampled spread (midpoints of 1,000 chi-square quantiles; error below 1e-3).
+    Integrates over the sampled spread s, in units of the true one, whose df · s² is chi-square (error below
+    1e-5 down to one degree of freedom).
     """
     if n < 2:
         return 0.0
-    df = freedom * (n - 1)
-    room = margin / sd * math.sqrt(n) - float(stdtrit(df, 1 - alpha)) * _sampled_spreads(df)
-    return float(np.mean(np.where(room > 0, 2 * ndtr(room) - 1, 0.0)))
+    df, reach = freedom * (n - 1), margin / sd * math.sqrt(n)
+    bar = float(stdtrit(df, 1 - alpha))
+    beyond = 9 / math.sqrt(2 * df)  # nine standard deviations of s
+    low, high = max(0.0, 1 - beyond), min(1 + beyond, reach / bar)  # above, no interval fits the margin
+    if high <= low:
+        return 0.0
+    nodes, weights = _gauss()
+    s = low + (high - low) * (nodes + 1) / 2
+    log = math.log(2) + df / 2 * math.log(df / 2) - gammaln(df / 2) + (df - 1) * np.log(s) - df * s * s / 2
+    inside = 2 * ndtr(reach - bar * s) - 1
+    return min(1.0, float((high - low) / 2 * (weights @ (np.exp(log) * inside))))
 
 
-@functools.lru_cache(maxsize=1024)  # many arms ask for the same sizes; the quantiles are what costs
-def _sampled_spreads(df: float) -> np.ndarray:
-    """Equally likely values of sampled / true standard deviation."""
-    return np.asarray(np.sqrt(chdtri(df, (np.arange(1000) + 0.5) / 1000) / df))
+@functools.cache
+def _gauss() -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre: a spread costs 64 points, not the 1,000 quantiles that were 1.4 ms for every new n."""
+    return np.polynomial.legendre.leggauss(64)
 
 
 def resolvable(
@@ -58,8 +70,12 @@ def resolvable(
         return None
     if sd == 0:
         return 0.0
-    level = alpha / comparisons
-    return _smallest(lambda size: t_power(size, 1.0, n, alpha=level, freedom=freedom) >= power) * sd
+    return _resolvable_spreads(n, alpha / comparisons, power, freedom) * sd
+
+
+@functools.lru_cache(maxsize=1024)  # arms differ in their spread alone
+def _resolvable_spreads(n: int, level: float, power: float, freedom: float) -> float:
+    return _smallest(lambda size: t_power(size, 1.0, n, alpha=level, freedom=freedom) >= power)
 
 
 def equivalence_margin(

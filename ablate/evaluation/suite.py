@@ -22,6 +22,7 @@ from ablate.evaluation.reference import averages
 from ablate.evaluation.sources import TaskError
 from ablate.evaluation.tasks import EvaluationError, Loaded, Task, averaged, load, resolve
 from ablate.records import TrialPaths
+from ablate.records.gathered import gather
 from ablate.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def evaluate(
             raise  # states of their own: out of memory, disk full
         except Exception as error:
             raise EvaluationError(task.name, _reason(error)) from error
+    gather(paths.predictions)
     return _summary(tasks, scores)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 from statsmodels.stats.power import TTestPower
 
 from ablate.analysis import power
@@ -38,6 +38,25 @@ def test_tost_power_is_what_simulation_gives():
         reach = stats.t.ppf(0.95, n - 1) * d.std(axis=1, ddof=1) / n**0.5
         simulated = np.mean((np.abs(d.mean(axis=1)) + reach) < margin)
         assert power.tost_power(margin, 1.0, n) == pytest.approx(simulated, abs=0.012)
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 300])
+@pytest.mark.parametrize("freedom", [1.0, 1.7])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 199])
+@pytest.mark.parametrize("margin", [0.05, 0.5, 2.0, 30.0])
+def test_tost_power_is_the_integral_over_the_sampled_spread(n, freedom, alpha, margin):
+    df = freedom * (n - 1)
+    bar, reach = stats.t.ppf(1 - alpha, df), margin * n**0.5
+    spread = stats.chi(df, scale=df**-0.5)
+    most = min(reach / bar, spread.isf(1e-12))
+
+    def inside(s):
+        return spread.pdf(s) * (2 * stats.norm.cdf(reach - bar * s) - 1)
+
+    bends = [p for p in (*spread.ppf([1e-6, 0.01, 0.5, 0.99]), most - 5 / bar) if 0 < p < most]
+    expected, _ = integrate.quad(inside, 0, most, points=bends or None, limit=400)
+    found = power.tost_power(margin, 1.0, n, alpha=alpha, freedom=freedom)
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 @settings(deadline=None)

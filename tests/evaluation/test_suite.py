@@ -12,6 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ablate.evaluation import EvaluateSpec, EvaluationError, evaluate
 from ablate.knobs import replace
 from ablate.records import TrialPaths
+from ablate.records.gathered import gathered
 from tests.evaluation.conftest import bert, pairs, sentences, write
 
 # Untrained and tiny: it needs the highest rate, and sees the word at once where states are averaged.
@@ -87,6 +88,9 @@ def test_every_prediction_is_kept(run, glue, trial):
     values = pd.read_parquet(trial.predictions / "stsb.parquet")
     assert (values["prediction"] == values["score_0"]).all()
     assert values["label"].between(0, 3).all()
+    for task, rows in (("sst2", kept), ("stsb", values)):
+        told = gathered(trial.predictions / f"{task}.parquet")
+        assert told.predictions.tolist() == rows["prediction"].tolist()
 
 
 def test_the_model_given_is_left_as_it_was(run, glue, model):

@@ -1,7 +1,7 @@
 """`python -m tests.report.large FOLDER`: a made-up study as large as a year's work, to time reports with.
 
 200 arms on 5 blocks, with curves of 300 steps and the predictions of two fine-tuning seeds on eight tasks of the
-sizes of GLUE's validation sets: 1,000 trials in 10,001 files.
+sizes of GLUE's validation sets: 1,000 trials in 11,001 files.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from ablate.evaluation.predictions import add, frame
 from ablate.records import StudyPaths
+from ablate.records.gathered import gather
 from tests.analysis import synthetic
 
 # Examples, classes (1: a regression) and the score that counts.
@@ -57,6 +58,7 @@ def write(root: Path, arms: int = 200, blocks: int = 5) -> Path:
                     shown = outputs(task, truth[task], skill, rng)
                     add(folder / f"{task}.parquet", "made up", frame(seed, truth[task], shown))
                 scores[task] = {score: [60 + 20 * skill + rng.normal(0, 0.5) for _ in SEEDS]}
+            gather(folder)
             metrics = {f"glue/{task}": float(np.mean(next(iter(s.values())))) for task, s in scores.items()}
             metrics |= {
                 "glue/average": float(np.mean(list(metrics.values()))),

@@ -1,0 +1,86 @@
+"""`predictions/gathered.arrow`: what reports need of all predictions of a trial, in one file.
+
+1,000 trials on GLUE have 8,000 parquet files, 0.6 ms of CPU time each; of this a task is read in 0.25 ms.
+The parquet files are the record. One whose size or time is no longer what it was is read itself, and so is
+every one of a trial without this file.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ablate.records.paths import LABELS, SEEDS_IN_ORDER
+from ablate.records.store import write_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = "gathered.arrow"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """One task of one trial."""
+
+    seeds: int  # of fine-tuning
+    labels: bytes  # their digest, as the parquet file tells it
+    predictions: np.ndarray  # [seed · item], by seed, then by row of the split
+
+
+def gather(folder: Path) -> None:
+    """Write the file anew from the parquet files of a folder that tell of their order."""
+    import pyarrow as arrow
+
+    rows = [row for path in sorted(folder.glob("*.parquet")) if (row := _row(path))]
+    if not rows:
+        return
+    batch = arrow.RecordBatch.from_pylist(rows)
+    out = arrow.BufferOutputStream()
+    with arrow.ipc.new_file(out, batch.schema) as file:
+        file.write_batch(batch)
+    write_bytes(folder / NAME, out.getvalue().to_pybytes())
+
+
+def _row(path: Path) -> dict[str, Any] | None:
+    import pyarrow.parquet as parquet
+
+    state = _state(path)
+    with parquet.ParquetFile(path) as file:
+        told = file.metadata.metadata or {}
+        if SEEDS_IN_ORDER not in told:
+            return None
+        predictions = file.read(columns=["prediction"]).column(0).to_numpy()
+    return {
+        "task": path.stem, "state": state, "seeds": int(told[SEEDS_IN_ORDER]), "labels": told[LABELS],
+        "type": predictions.dtype.str, "predictions": predictions.tobytes(),
+        "crc": zlib.crc32(predictions.tobytes()),
+    }  # fmt: skip
+
+
+def gathered(path: Path) -> Gathered | None:
+    """What was gathered of a parquet file; None where the file itself is to be read."""
+    import numpy as np
+    import pyarrow as arrow
+
+    try:
+        with arrow.OSFile(f"{path.parent}/{NAME}") as file:
+            batch = arrow.ipc.open_file(file).get_batch(0)
+        tasks = batch.column("task").to_pylist()
+        if path.stem not in tasks:
+            return None
+        row = {name: batch.column(name)[tasks.index(path.stem)] for name in batch.schema.names}
+        content = row["predictions"].as_buffer()
+        if row["state"].as_py() != _state(path) or row["crc"].as_py() != zlib.crc32(content):
+            return None
+        values = np.frombuffer(content, row["type"].as_py()).copy()  # without those of the other tasks
+        return Gathered(row["seeds"].as_py(), row["labels"].as_py(), values)
+    except (OSError, KeyError, ValueError, TypeError, arrow.ArrowException):
+        return None  # the parquet file says what is wrong, if anything is
+
+
+def _state(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
