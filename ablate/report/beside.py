@@ -32,8 +32,7 @@ class Hands:
     """Processes that get ready when this begins; its end waits for what they were given to draw."""
 
     def __init__(self) -> None:
-        # Not forked: whoever writes a report may have threads.
-        self._pool = ProcessPoolExecutor(HANDS, multiprocessing.get_context("spawn"))
+        self._pool = ProcessPoolExecutor(HANDS, _context())
         self._drawn: list[Future[set[str]]] = []
         self._ready = [self._pool.submit(_get_ready) for _ in range(HANDS)]
 
@@ -81,6 +80,16 @@ def _largest_first(root: Path, records: Iterable[Record]) -> list[str]:
             if metric not in sizes and path.exists():
                 sizes[metric] = path.stat().st_size
     return sorted(sizes, key=lambda metric: -sizes[metric])
+
+
+def _context() -> Any:
+    """How processes begin: not forked from this one, for whoever writes a report may have threads."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    # Forked from a process that has imported everything once, and begins no threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "ablate.report.paper", "__main__"])
+    return context
 
 
 # --- in a process of its own ---------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ablate.elsewhere import RunsError
 from ablate.elsewhere.bring import bring
+from ablate.elsewhere.known import known
 from ablate.elsewhere.table import read_csv
 from ablate.records import load_records, read_study
 from ablate.report import load_findings, render_checklist, render_table, write_report
@@ -338,6 +339,35 @@ def test_what_the_baselines_name_says_too_is_no_change(tmp_path):
     text = "arm;block;acc\n" + "".join(f"{a};{b};{b}\n" for a in (base, arm) for b in range(2))
     root = bring(table(tmp_path, text), tmp_path / "runs", baseline=base, outcome="acc", margin=1)
     assert read_study(root).arms[1].changes == {"lr": ["1e-3", "4e-3"]}
+
+
+@pytest.mark.parametrize(
+    ("column", "levels", "arm", "changes"),
+    [("lr", ["0.01", "0.001"], "lr=0.001", {"lr": ["0.01", "0.001"]}),
+     ("lr", ["default", "1e-3"], "lr=1e-3", {"lr": ["default", "1e-3"]}),
+     ("bias", ["True", "False"], "bias=False", {"bias": ["True", "False"]}),
+     ("optimizer", ["adamw", "lion"], "lion", {"optimizer": ["adamw", "lion"]}),
+     ("setting", ["lr=0.01", "lr=0.001"], "lr=0.001", {"lr": ["0.01", "0.001"]}),
+     ("Arm", ["base", "ours"], "ours", {}), ("arm", ["0.01", "0.001"], "0.001", {})],
+)  # fmt: skip
+def test_the_column_of_the_arms_is_the_knob_that_they_are_levels_of(tmp_path, column, levels, arm, changes):
+    text = f"{column},block,glue/average\n" + "".join(f"{a},{b},7{b}\n" for a in levels for b in range(3))
+    root = bring(table(tmp_path, text), tmp_path / "runs", arm=column, **(TERMS | {"baseline": levels[0]}))
+    assert read_study(root).arms[1].name == arm
+    assert read_study(root).arms[1].changes == changes
+
+
+@pytest.mark.parametrize("baseline", ["0.01", "lr=0.01"])
+def test_a_level_of_a_column_is_known_and_the_baseline_may_be_told_either_way(tmp_path, baseline):
+    rows = [
+        f"{lr},{b},{score * (1 + b / 99)}" for lr, score in (("0.01", 78), ("0.001", 70)) for b in range(3)
+    ]
+    path = table(tmp_path, "\n".join(["lr,block,glue/average", *rows]))
+    root = bring(path, tmp_path / "runs", arm="lr", **(TERMS | {"baseline": baseline}))
+    assert load_findings(root).arms[0].name == "lr=0.01"
+    write_report(root)
+    (found,) = known("lr=1e-3", str(root)).found
+    assert (found.arm, found.verdict) == ("lr=0.001", "hurts")
 
 
 @pytest.mark.parametrize("other", ["Base", "ba  se", "ba\u00a0se", "cafe\u0301"])
