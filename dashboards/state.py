@@ -21,6 +21,7 @@ from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings
 from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, load_records, read_study
 from ablate.report import numbers, tables
+from ablate.report.series import absent
 from ablate.scheduling.status import PAUSED, RUNNING, WAITING, StudyStatus, TrialStatus, status
 from ablate.tracking import live
 from ablate.tracking.names import CURVE
@@ -128,7 +129,7 @@ class Watcher:
         if self._found is None:
             return {"interim": interim, "note": INTERIM if interim else "", "answer": "", "rows": []}
         places = tables.effect_places(self._found)
-        o = self._found.outcome
+        o, lost = self._found.outcome, absent(self._found)
         return {
             "interim": interim,
             "note": INTERIM if interim else "",
@@ -144,7 +145,7 @@ class Watcher:
                     "estimate": _finite(c.effect.estimate), "low": _finite(c.effect.low),
                     "high": _finite(c.effect.high), "verdict": c.verdict, "reason": c.reason,
                     "text": numbers.estimate(c.effect.estimate, c.effect.low, c.effect.high, places),
-                    "p": numbers.p_value(c.adjusted_p),
+                    "p": numbers.p_value(c.adjusted_p), "absent": lost.get(arm.name, ""),
                 }
                 for arm in self._found.arms
                 if (c := arm.contrast) is not None

@@ -171,15 +171,22 @@ def _arm(
 ) -> ArmFindings:
     trials = observed.trials[arm.name]
     planned = sum(a == arm.name for a, _ in study.trials.values()) if study.trials else len(study.blocks)
+    metric = str(study.outcome["metric"])
     return ArmFindings(
         name=arm.name, group=arm.group, changes=arm.changes, parameters=arm.parameters,
-        planned=planned, completed=len(observed.metric(arm.name, str(study.outcome["metric"]))),
+        planned=planned, completed=len(observed.metric(arm.name, metric)),
         failures=dict(observed.failures[arm.name]),
         pending=max(0, planned - len(trials) - observed.failures[arm.name][UNREADABLE]),
         values={m: value(blocks) for m, blocks in observed.values[arm.name].items() if blocks},
         trials=trials, levels=dict(arm.levels),
         phase=str(arm.phase), replicate=arm.replicate, curvature=curvature(curves.get(arm.name, {})),
+        scores={} if study.paired else _scores_by_trial(observed.values[arm.name], metric),
     )  # fmt: skip
+
+
+def _scores_by_trial(values: Mapping[str, Mapping[int, float]], outcome: str) -> Scores:
+    """What pictures show trial by trial: the outcome and every task; of 1,000 trials on GLUE 0.2 MB."""
+    return {m: values[m] for m in (outcome, *names.tasks(values)) if values.get(m)}
 
 
 def _checked(

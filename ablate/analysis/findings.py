@@ -412,6 +412,9 @@ class ArmFindings:
     """above 0: the baseline once more, with weights of its own"""
     curvature: Curvature | None = None
     """whether its loss was still falling at the end; null: no curves"""
+    scores: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """metric → trial, by its `block` → value in the metric's unit: of the outcome and of every task; empty in
+    a paired study, where the `differences` of an effect tell as much"""
 
     @property
     def lost(self) -> int:

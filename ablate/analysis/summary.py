@@ -23,10 +23,10 @@ def answer(found: Findings) -> str:
     }
     if not contrasts:
         return f"No answer yet: all {len(everything)} arms are screened, and none has been confirmed."
-    lost = _without_blocks(found, contrasts)
+    gone = _without_score(found)
     if not any(c.effect.n for c in contrasts.values()):
-        told = f": {_listed(list(lost.values()))}" if lost else ""
-        return f"No answer{'' if told else ' yet'}: no arm shares a completed block with its reference{told}."
+        return _no_answer(found, contrasts, gone)
+    lost = {name: told for name, told in gone.items() if name in contrasts}
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
     parts = []
     for word in ("helps", "hurts"):
@@ -77,14 +77,32 @@ def _model(found: Findings) -> list[str]:
     return parts
 
 
-def _without_blocks(found: Findings, contrasts: Mapping[str, Contrast]) -> dict[str, str]:
+def _no_answer(found: Findings, contrasts: Mapping[str, Contrast], gone: Mapping[str, str]) -> str:
+    """Why nothing can be compared, and whether more trials could change that."""
+    lost = _listed([told for name, told in gone.items() if name != found.baseline])
+    if found.baseline in gone and all(c.reference == found.baseline for c in contrasts.values()):
+        others = f"; so did every trial of {lost}" if lost else ""
+        return (
+            "No answer: no comparison is possible, because every trial of the baseline failed: "
+            f"{gone[found.baseline]}{others}."
+        )
+    yet = " yet" if found.elastic or any(arm.pending for arm in found.arms) else ""
+    nothing = (
+        "no arm shares a completed block with its reference"
+        if found.paired
+        else "no arm and its reference both have a completed trial"
+    )
+    return f"No answer{yet}: {nothing}{f': {lost}' if lost else ''}."
+
+
+def _without_score(found: Findings) -> dict[str, str]:
     """Arms of which every trial has ended and none has a score: what became of them."""
 
     def became(arm: ArmFindings) -> str:
         return ", ".join(f"{n} of {arm.planned} {state}" for state, n in arm.failures.items() if n)
 
     ended = [arm for arm in found.arms if not arm.completed and not arm.pending and arm.lost]
-    return {arm.name: f"{arm.name} ({became(arm)})" for arm in ended if arm.name in contrasts}
+    return {arm.name: f"{arm.name} ({became(arm)})" for arm in ended}
 
 
 def _of_completed(contrast: Contrast) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ablate.analysis.findings import Findings, Front, Mechanism
-from ablate.report.series import Bar, Curve, Heat, Pace
+from ablate.report.series import Curve, Heat, Pace, absent, points
 
 Row = dict[str, Any]
 
@@ -24,15 +24,19 @@ def csv_text(rows: Iterable[Row]) -> str:
     return out.getvalue()
 
 
-def forest(found: Findings, bars: Sequence[Bar]) -> Iterator[Row]:
-    """An arm's effect with its interval, and the difference in each block it has."""
-    for bar in bars:
-        differences = found.contrasts[bar.arm].effect.differences
-        yield {
-            "arm": bar.arm, "estimate": bar.estimate, "low": bar.low, "high": bar.high,
-            "verdict": bar.verdict,
-            **{f"block {block}": differences.get(block) for block in range(found.blocks)},
-        }  # fmt: skip
+def forest(found: Findings) -> Iterator[Row]:
+    """An arm's effect with its interval, why it has none, and its points: the difference in each block or, of
+    arms that share none, each trial less the mean of the reference's.
+    """
+    lost, each = absent(found), "block" if found.paired else "trial"
+    for arm in found.arms:
+        if arm.contrast is not None:
+            e, shown = arm.contrast.effect, points(found, arm, found.outcome.metric)
+            yield {
+                "arm": arm.name, "estimate": e.estimate, "low": e.low, "high": e.high,
+                "verdict": arm.contrast.verdict, "reason": lost.get(arm.name, e.note),
+                **{f"{each} {i}": shown.get(i) for i in range(found.blocks)},
+            }  # fmt: skip
 
 
 def tasks(heat: Heat) -> Iterator[Row]:

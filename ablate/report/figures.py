@@ -14,7 +14,7 @@ from typing import Any
 
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings, Front, Mechanism, Outcome
-from ablate.report.series import Bar, Curve, Heat, Pace, absent, by_size, mean_curve
+from ablate.report.series import Bar, Curve, Heat, Pace, absent, by_size, mean_curve, point_words
 from ablate.report.strips import near
 
 Figure = dict[str, Any]
@@ -47,6 +47,11 @@ def forest(found: Findings, bars: Sequence[Bar]) -> Figure:
         mine = [(row, bar) for row, bar in zip(rows, bars, strict=True) if bar.verdict == verdict]
         if mine:
             traces += _bars(mine, verdict)
+    if any(bar.points for bar in bars):
+        traces.append({
+            "type": "scatter", "mode": "markers", "x": [None], "y": [None], "name": point_words(found),
+            "hoverinfo": "skip", "marker": {"size": 5, "color": GREY},
+        })  # fmt: skip
     without = [f"{arm}: {why}" for arm, why in absent(found).items()]
     named = [*((row, 17, bar.arm) for row, bar in zip(rows, bars, strict=True)),
              *((-row, 0, text) for row, text in enumerate(without))]  # fmt: skip

@@ -43,6 +43,14 @@ def frozen(found: Findings) -> str:
     return text + (f"; changed after data had arrived: {'; '.join(found.post_hoc)}" if found.post_hoc else "")
 
 
+def ran(found: Findings) -> str:
+    """When the first trial began and the last one ended."""
+    times = found.provenance
+    if not times.started:
+        return NOT_RECORDED
+    return f"{times.started} to {times.finished or 'an end that is ' + NOT_RECORDED}"
+
+
 def budget(found: Findings) -> str:
     """What a trial was given, and which of its time counted."""
     return NOT_RECORDED if found.budget == NOT_RECORDED else f"{found.budget} ({found.charge} time charged)"

@@ -65,7 +65,7 @@ def write_pages(root: Path, found: Findings, curves: Mapping[str, Curve], hands:
     trials = {arm.name: [t.id for t in arm.trials] for arm in found.arms}
     write_json(folder / "tables" / "ablation.trials.json", trials)
     _write_figures(folder / "figures", drawn)
-    for name, rows in _behind(found, *shown).items():
+    for name, rows in _behind(found, *shown[1:]).items():
         if name in drawn:
             write_text(folder / "figures" / f"{name}.csv", behind.csv_text(rows))
     _write_pictures(folder / "figures", found, context["negatives"])
@@ -106,12 +106,11 @@ def _figures(
 
 
 def _behind(
-    found: Findings, bars: list[series.Bar], by_task: series.Heat | None, read: list[series.Curve],
-    speeds: list[series.Pace],
+    found: Findings, by_task: series.Heat | None, read: list[series.Curve], speeds: list[series.Pace]
 ) -> dict[str, Iterable[behind.Row]]:  # fmt: skip
     """name → the rows behind the figure."""
     return {
-        "forest": behind.forest(found, bars),
+        "forest": behind.forest(found),
         "tasks": behind.tasks(by_task) if by_task else (),
         "curves": behind.curves(read),
         "speed": behind.speed(speeds),

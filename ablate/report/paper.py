@@ -30,7 +30,7 @@ from ablate.analysis import metrics as names
 from ablate.analysis.findings import Findings, Front
 from ablate.report import numbers
 from ablate.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SHOWN, SKY, VERDICTS, _axis, _color
-from ablate.report.series import Bar, Curve, Heat, Pace, absent, by_size, mean_curve
+from ablate.report.series import Bar, Curve, Heat, Pace, absent, by_size, mean_curve, point_words
 from ablate.report.strips import near, ticks
 
 WIDTH = 6.75  # in
@@ -233,7 +233,7 @@ def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> Non
 
 
 def forest(found: Findings, bars: Sequence[Bar]) -> Figure:
-    """Effects with intervals and a dot per block, numbers at the right, the margin shaded."""
+    """Effects with intervals and a dot per block or trial, numbers at the right, the margin shaded."""
     shown, note = _largest(bars)
     places = _places(found)
     without = list(absent(found).items())[: ROWS - len(shown)]
@@ -263,7 +263,8 @@ def forest(found: Findings, bars: Sequence[Bar]) -> Figure:
     left = max(breadth(arm, TICKS) for arm in arms)
     beyond = _far(axes, near(found, shown), shown, WIDTH - left - right - 0.3)
     better = "higher" if found.outcome.higher_is_better else "lower"
-    axes.set_xlabel(_lines(f"{_delta(found)}, {better} is better{note}{beyond}", WIDTH - 2 * PAD))
+    dots = f"; small dots: {point_words(found)}" if any(bar.points for bar in shown) else ""
+    axes.set_xlabel(_lines(f"{_delta(found)}, {better} is better{note}{beyond}{dots}", WIDTH - 2 * PAD))
     return figure
 
 

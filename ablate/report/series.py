@@ -29,7 +29,7 @@ class Bar:
     low: float | None
     high: float | None
     verdict: str
-    points: tuple[float, ...]  # one per block
+    points: tuple[float, ...]  # one per block; of arms without shared blocks one per trial
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,47 @@ class Heat:
 
 def forest(found: Findings) -> list[Bar]:
     """Effects on the outcome in the table's order, arms without an estimate left out."""
+    metric = found.outcome.metric
     return [
-        _bar(name, c.effect, c.verdict)
-        for name, c in found.contrasts.items()
-        if c.effect.estimate is not None
+        Bar(arm.name, e.estimate, e.low, e.high, c.verdict, tuple(points(found, arm, metric).values()))
+        for arm in found.arms
+        if (c := arm.contrast) and (e := c.effect).estimate is not None
     ]
+
+
+def points(found: Findings, arm: ArmFindings, metric: str) -> dict[int, float]:
+    """block → difference from the reference; of arms without shared blocks trial → value less the mean of the
+    reference's trials.
+    """
+    if not found.paired:
+        return _beside_mean(arm, _reference(found, arm), metric)
+    e = _effect(found, arm, metric)
+    return dict(e.differences) if e else {}
+
+
+def reference_points(found: Findings, arm: ArmFindings, metric: str) -> dict[int, float]:
+    """The same of the reference's own trials; empty where blocks are shared: they are in the differences."""
+    if found.paired:
+        return {}
+    reference = _reference(found, arm)
+    return _beside_mean(reference, reference, metric)
+
+
+def point_words(found: Findings) -> str:
+    """What a point is, in words."""
+    return "one block" if found.paired else "one trial, less the mean of the reference's trials"
+
+
+def _reference(found: Findings, arm: ArmFindings) -> ArmFindings:
+    assert arm.contrast is not None
+    return found.arm(arm.contrast.reference)
+
+
+def _beside_mean(arm: ArmFindings, reference: ArmFindings, metric: str) -> dict[int, float]:
+    if metric not in reference.scores:
+        return {}
+    mean = reference.values[metric].mean
+    return {trial: value - mean for trial, value in arm.scores.get(metric, {}).items()}
 
 
 def absent(found: Findings) -> dict[str, str]:
@@ -94,11 +130,6 @@ def absent(found: Findings) -> dict[str, str]:
 
     lost = (arm for arm in found.arms if arm.contrast and arm.contrast.effect.estimate is None and arm.lost)
     return {arm.name: became(arm) for arm in lost}
-
-
-def _bar(arm: str, e: Effect, verdict: str) -> Bar:
-    assert e.estimate is not None
-    return Bar(arm, e.estimate, e.low, e.high, verdict, tuple(e.differences.values()))
 
 
 def heat(found: Findings) -> Heat | None:

@@ -1,12 +1,11 @@
 """A negative result as a picture: the arm's effect on the outcome and on every task, a dot for each block; of
-arms without shared blocks a dot for each trial, a ring for each of the reference.
+arms without shared blocks a dot for each trial and a ring for each of the reference, less the latter's mean.
 
 Plain SVG, written by hand: a study may have a hundred negative results, and matplotlib takes 0.3 s for each.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,13 +13,14 @@ from html import escape
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import ArmFindings, Contrast, Findings
 from ablate.analysis.paired import Effect
-from ablate.report import numbers, strips
+from ablate.report import numbers, series, strips
 from ablate.report.figures import SKY, VERDICTS
 from ablate.report.tables import effect_places
 
 WIDTH, LEFT, RIGHT = 720, 150, 500  # the axis lies between LEFT and RIGHT, names before it, numbers behind it
-ROW, HEAD = 30, 34
+ROW, HEAD, KEY = 30, 34, 26
 INK, DIM = "#16191d", "#57606a"
+RING = f'fill="none" stroke="{DIM}"'
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ def forest(found: Findings, arm: ArmFindings, c: Contrast) -> str:
     tasks = [m for m in names.tasks(c.secondary) if m != metric]
     color = VERDICTS[c.verdict]
     parts: list[str] = []
-    outcome = [_Row(f"Δ {found.outcome.label}", c.effect, *_points(found, arm, c))]
+    outcome = [_row(found, arm, metric, f"Δ {found.outcome.label}", c.effect)]
     panels = [
         (outcome, found.outcome.unit, found.outcome.margin or 0.0, effect_places(found), color),
-        ([_row(names.label(m), c.secondary[m]) for m in tasks], "points", 0.0, 1, DIM),
+        ([_row(found, arm, m, names.label(m), c.secondary[m]) for m in tasks], "points", 0.0, 1, DIM),
     ]
     top = 0
     for rows, unit, margin, places, ink in panels:
@@ -51,6 +51,8 @@ def forest(found: Findings, arm: ArmFindings, c: Contrast) -> str:
             )
             parts += _panel(shown, top, margin, places, ink)
             top += HEAD + ROW * len(shown)
+    parts += _legend(found, top + KEY - 8)
+    top += KEY
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" width="{WIDTH}" height="{top}" '
         f'font-family="system-ui, sans-serif" font-size="13" fill="{INK}">'
@@ -58,21 +60,21 @@ def forest(found: Findings, arm: ArmFindings, c: Contrast) -> str:
     )
 
 
-def _row(label: str, e: Effect) -> _Row:
-    return _Row(label, e, tuple(e.differences.values()))
+def _row(found: Findings, arm: ArmFindings, metric: str, label: str, e: Effect) -> _Row:
+    shown = (series.points, series.reference_points)
+    return _Row(label, e, *(tuple(of(found, arm, metric).values()) for of in shown))
 
 
-def _points(found: Findings, arm: ArmFindings, c: Contrast) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Differences by block; of unpaired arms every trial of both, less the reference's mean."""
-    if found.paired:
-        return tuple(c.effect.differences.values()), ()
-    own, other = (
-        [t.outcome for t in a.trials if t.outcome is not None] for a in (arm, found.arm(c.reference))
-    )
-    if not other:
-        return (), ()
-    mean = math.fsum(other) / len(other)
-    return tuple(v - mean for v in own), tuple(v - mean for v in other)
+def _legend(found: Findings, y: int) -> Iterator[str]:
+    """What a dot is, and a ring."""
+    dot, ring = f'fill="{DIM}"', "one trial of the reference, likewise"
+    marks = [
+        (LEFT, dot, 2, series.point_words(found)),
+        *([] if found.paired else [(LEFT + 327, RING, 3, ring)]),
+    ]
+    for x, look, radius, text in marks:
+        yield _marks([f"{x + 3}"], y - 4, look, radius)
+        yield f'<text x="{x + 12}" y="{y}" font-size="11" fill="{DIM}">{text}</text>'
 
 
 def _panel(rows: Sequence[_Row], top: int, margin: float, places: int, color: str) -> Iterator[str]:
@@ -105,12 +107,16 @@ def _panel(rows: Sequence[_Row], top: int, margin: float, places: int, color: st
         if e.low is not None and e.high is not None:
             yield _line(at(e.low), at(e.high), y, y, color, 2.5)
         yield f'<circle cx="{at(e.estimate)}" cy="{y}" r="5" fill="{color}"/>'
-        for value in row.rings:
-            yield f'<circle cx="{at(value)}" cy="{y + 11}" r="3" fill="none" stroke="{DIM}"/>'
-        for value in row.dots:
-            yield f'<circle cx="{at(value)}" cy="{y + 11}" r="2" fill="{color}" opacity=".6"/>'
+        yield _marks([at(v) for v in row.rings], y + 11, RING)
+        yield _marks([at(v) for v in row.dots], y + 11, f'fill="{color}" fill-opacity=".6"', 2)
         text = numbers.estimate(e.estimate, e.low, e.high, places)
         yield f'<text x="{WIDTH}" y="{y + 4}" text-anchor="end" font-size="12">{text}</text>'
+
+
+def _marks(places: Sequence[str], y: int, look: str, radius: int = 3) -> str:
+    """Circles in a row; what they look like is said once, as there may be hundreds."""
+    circles = "".join(f'<circle cx="{x}" cy="{y}" r="{radius}"/>' for x in places)
+    return f"<g {look}>{circles}</g>" if circles else ""
 
 
 def _line(x1: str, x2: str, y1: int, y2: int, color: str, width: float = 1) -> str:

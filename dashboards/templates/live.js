@@ -148,11 +148,11 @@
     } };
   };
   const verdicts = (v) => {
-    const rows = v.rows.filter((r) => r.estimate !== null);
-    if (!rows.length) return [el("p", { className: "empty" }, "No arm shares a completed block with its reference yet.")];
+    const rows = v.rows.filter((r) => r.estimate !== null || r.absent);
+    if (!rows.length) return [el("p", { className: "empty" }, v.answer || "No trial has a score yet.")];
     const head = el("p", {}, v.answer);
     if (v.interim) head.append(el("span", { className: "badge" }, "interim"));
-    const scale = axis(rows, v.margin ?? 0);
+    const scale = axis(rows.filter((r) => !r.absent), v.margin ?? 0);
     const body = el("tbody", {}, ...rows.map((r) => effectRow(r, v, scale)));
     const heads = ["Arm", "Blocks", v.higher_is_better ? "worse ← → better" : "better ← → worse", `Δ${v.unit ? ` ${v.unit}` : ""} [CI]`, "adj. p", "Verdict"];
     const table = el("table", { className: "effects" }, el("thead", {}, el("tr", {}, ...heads.map((h, i) => el("th", { scope: "col", className: i === 1 || i === 3 || i === 4 ? "num" : "" }, h)))), body);
@@ -165,15 +165,19 @@
     const most = Math.max(2 * margin, 1.2 * Math.max(...rows.map((r) => Math.abs(r.estimate))), Math.min(1.05 * ends[ends.length - 1], 6 * (margin || ends[0] || 1)));
     return (value) => 100 * Math.min(1, Math.max(0, (value / (most || 1) + 1) / 2));
   };
-  const effectRow = (r, v, at) => {
+  const effectRow = (r, v, at) =>
+    el("tr", { className: v.interim ? "interim" : "" }, el("th", { scope: "row", title: r.reason }, r.arm),
+      el("td", { className: "num n" }, `${r.n} / ${r.planned}`),
+      r.absent ? el("td", { className: "plot absent" }, r.absent) : el("td", { className: "plot" }, effectMark(r, v, at)),
+      el("td", { className: "num" }, r.text), el("td", { className: "num padj" }, r.p),
+      el("td", { className: "verdict-cell" }, el("span", { className: `verdict ${r.verdict}` }, r.verdict)));
+  const effectMark = (r, v, at) => {
     const mark = svg("svg", { viewBox: "0 0 100 26", preserveAspectRatio: "none", "aria-hidden": "true", class: r.verdict });
     if (v.margin) mark.append(svg("rect", { class: "margin", x: at(-v.margin), width: at(v.margin) - at(-v.margin), y: 0, height: 26 }));
     mark.append(svg("line", { class: "zero", x1: 50, x2: 50, y1: 0, y2: 26, "vector-effect": "non-scaling-stroke" }));
     if (r.low !== null && r.high !== null) mark.append(svg("line", { class: "whisker", x1: at(r.low), x2: at(r.high), y1: 13, y2: 13, "vector-effect": "non-scaling-stroke" }));
     mark.append(svg("line", { class: "whisker", x1: at(r.estimate), x2: at(r.estimate), y1: 5, y2: 21, "vector-effect": "non-scaling-stroke", style: "stroke-width: 5" }));
-    return el("tr", { className: v.interim ? "interim" : "" }, el("th", { scope: "row", title: r.reason }, r.arm),
-      el("td", { className: "num n" }, `${r.n} / ${r.planned}`), el("td", { className: "plot" }, mark), el("td", { className: "num" }, r.text),
-      el("td", { className: "num padj" }, r.p), el("td", { className: "verdict-cell" }, el("span", { className: `verdict ${r.verdict}` }, r.verdict)));
+    return mark;
   };
 
   // --- failures ----------------------------------------------------------------------------------------------

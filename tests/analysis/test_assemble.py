@@ -254,6 +254,52 @@ def test_arms_without_a_score_are_named_with_what_became_of_them(state):
     assert one.answer.endswith(f"; b (5 of 5 {state}) remains inconclusive.")
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_baseline_of_which_every_trial_failed_leaves_nothing_to_compare(paired):
+    frozen = synthetic.study(["a", "b"], paired=paired)
+    values = {"baseline": BASE, "a": plus(UP), "b": plus(UP)}
+    records = [
+        synthetic.record(r.arm, r.block, state="diverged") if r.arm in ("baseline", "b") else r
+        for r in synthetic.of(frozen, values)
+    ]
+    assert analyze(frozen, records).answer == (
+        "No answer: no comparison is possible, because every trial of the baseline failed: "
+        "baseline (5 of 5 diverged); so did every trial of b (5 of 5 diverged)."
+    )
+    # One trial of the baseline is still to come.
+    open_ = analyze(frozen, [r for r in records if (r.arm, r.block) != ("baseline", 4)])
+    assert open_.answer.startswith("No answer yet: no arm ")
+    assert ("shares a completed block" in open_.answer) == paired
+
+
+def test_trials_that_will_not_meet_are_no_answer_to_wait_for():
+    frozen = synthetic.study(["a"], blocks=2)
+    values = {"baseline": BASE[:2], "a": plus(UP)[:2]}
+    lost = {("baseline", 0), ("a", 1)}
+    records = [
+        synthetic.record(r.arm, r.block, state="failed") if (r.arm, r.block) in lost else r
+        for r in synthetic.of(frozen, values)
+    ]
+    assert analyze(frozen, records).answer == (
+        "No answer: no arm shares a completed block with its reference."
+    )
+
+
+def test_unpaired_arms_keep_the_outcome_and_every_task_of_each_trial():
+    frozen = synthetic.study(["a"], paired=False)
+    records = synthetic.records(frozen)
+    records[1] = synthetic.record(records[1].arm, records[1].block, state="diverged")
+    found = analyze(frozen, records)
+    usable = [r for r in records if r.state == "complete"]
+    for arm in found.arms:
+        assert arm.scores == {
+            metric: {r.block: r.metrics[metric] for r in usable if r.arm == arm.name}
+            for metric in (synthetic.METRIC, *synthetic.TASKS)
+        }
+    paired = synthetic.study(["a"])
+    assert not any(arm.scores for arm in analyze(paired, synthetic.records(paired)).arms)
+
+
 def test_a_busy_machine_is_a_rival_explanation_under_a_wall_clock():
     speed = "throughput/tokens_per_second"
     for amount, answer in ((1.05, "ruled out"), (1.9, "not ruled out")):

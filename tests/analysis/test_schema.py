@@ -43,9 +43,10 @@ def test_a_number_in_seconds_or_of_a_metric_names_its_unit():
         assert "in the metric's unit" in parts["Effect"]["properties"][end]["description"]
 
 
+@pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("blocks", [1, 5])
-def test_what_a_report_writes_follows_the_schema(tmp_path, blocks):
-    frozen = synthetic.study(blocks=blocks)
+def test_what_a_report_writes_follows_the_schema(tmp_path, blocks, paired):
+    frozen = synthetic.study(blocks=blocks, paired=paired)
     records = synthetic.records(frozen)
     records[1] = synthetic.record(records[1].arm, 0, state="diverged", reason="loss is nan")
     synthetic.write(tmp_path, frozen, records)
@@ -54,8 +55,9 @@ def test_what_a_report_writes_follows_the_schema(tmp_path, blocks):
     jsonschema.validate(written, schema())
 
 
-def test_findings_can_be_read_back():
-    frozen = synthetic.study()
+@pytest.mark.parametrize("paired", [True, False])
+def test_findings_can_be_read_back(paired):
+    frozen = synthetic.study(paired=paired)
     found = analyze(frozen, synthetic.records(frozen))
     again = TypeAdapter(Findings).validate_json(json.dumps(found.to_dict()))
     assert again.to_dict() == json.loads(json.dumps(found.to_dict()))

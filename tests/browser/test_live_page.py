@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from trials import KEY, environment, no_file_holds_the_key  # noqa: E402
 
 from ablate.dashboards.page import write_page  # noqa: E402
 from ablate.dashboards.server import serving  # noqa: E402
-from ablate.records import StudyPaths  # noqa: E402
+from ablate.records import StudyPaths, write_json  # noqa: E402
 
 from .live_browser import Watched, browser_or_skip, watched  # noqa: E402
 
@@ -53,7 +54,7 @@ def test_the_page_follows_trials_without_being_loaded_again(chromium: object, tm
         assert page.traces("pretrain/loss") == 1
         log_live(root, "t1", [1, 2, 3])
         page.until(lambda: page.traces("pretrain/loss") == 2)
-        page.see("No arm shares a completed block")
+        page.see("no arm shares a completed block")
         finish(root, "t1")
         page.see("Not running: 2 of 4 trials done.")
         page.see("interim")
@@ -82,6 +83,26 @@ def test_a_loss_that_exploded_does_not_press_the_others_flat(chromium: object, t
         }""")
     assert highest == 1e30
     assert 9 < top < 10
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [(("t1", "t3"), "diverged 2/2"), (("t0", "t2"), "because every trial of the baseline failed")],
+)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_failed_throughout_is_said_among_the_verdicts(
+    chromium: object, tmp_path: Path, width: int, lost: tuple[str, ...], told: str
+) -> None:
+    root = make_study(tmp_path)
+    for trial in lost:
+        path = StudyPaths(root).trial(trial).record
+        write_json(path, {**json.loads(path.read_text()), "state": "diverged", "metrics": {}})
+    with serving(root) as url, watched(chromium, width, "light") as page:
+        page.open(url)
+        page.see("Finished: 4 trials.")
+        assert told in page.page.locator("#verdicts").inner_text()
+        assert page.overflow() == 0
+    assert page.complaints == []
 
 
 def test_arms_are_switched_off_and_on_in_every_figure_at_once(chromium: object, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What the local page is told, from files alone."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,31 @@ def test_a_verdict_says_on_how_many_of_the_planned_blocks_it_rests(tmp_path: Pat
     assert (row["arm"], row["n"], row["planned"]) == ("<b>rope", 1, 2)
     assert row["estimate"] == pytest.approx(2.0)
     assert row["low"] is None, "one block has no interval"
+
+
+def diverge(root: Path, *trials: str) -> None:
+    """As if they had never had a loss."""
+    for trial in trials:
+        path = StudyPaths(root).trial(trial).record
+        record = json.loads(path.read_text())
+        write_json(path, {**record, "state": "diverged", "metrics": {}})
+
+
+def test_an_arm_whose_every_trial_diverged_has_a_row_that_says_so(tmp_path: Path) -> None:
+    root = make_study(tmp_path)
+    diverge(root, "t1", "t3")
+    (row,) = Watcher(root).state()["verdicts"]["rows"]
+    assert (row["arm"], row["estimate"], row["absent"]) == ("<b>rope", None, "diverged 2/2")
+
+
+def test_a_baseline_that_failed_throughout_is_no_answer_to_wait_for(tmp_path: Path) -> None:
+    root = make_study(tmp_path)
+    diverge(root, "t0", "t2")
+    assert (
+        Watcher(root)
+        .state()["verdicts"]["answer"]
+        .startswith("No answer: no comparison is possible, because every trial of the baseline failed")
+    )
 
 
 def test_a_failure_keeps_its_reason(tmp_path: Path) -> None:

@@ -594,4 +594,7 @@ def test_what_no_run_recorded_has_no_empty_section(tmp_path):
     text = (root / "report" / "report.md").read_text()
     assert "## Other metrics" not in text
     assert "Versions: not recorded" in text
-    assert "Ran at times not recorded." in text
+    assert "Ran: not recorded." in text
+    page = (root / "report" / "report.html").read_text()
+    assert "<dt>Ran</dt><dd>not recorded</dd>" in page
+    assert "<dt>Versions</dt><dd>not recorded</dd>" in page

@@ -1,5 +1,7 @@
 """The pages of a study: complete, self-contained, and there for every sad case too."""
 
+import csv
+import io
 import json
 import math
 import re
@@ -7,11 +9,13 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from ablate.records import StudyPaths
 from ablate.records.schema import SCHEMA
 from ablate.records.store import RecordError
 from ablate.report import load_findings, numbers, write_report
+from ablate.report.terminal import render_terminal
 
 from ..analysis import synthetic
 
@@ -277,7 +281,8 @@ def test_a_negative_result_is_drawn_with_its_interval_and_every_block(written):
     root = ElementTree.fromstring((written.parent / "figures" / names[0]).read_text())
     dots = [n for n in root.iter("{http://www.w3.org/2000/svg}circle") if n.get("r") == "2"]
     shown = " ".join(n.text or "" for n in root.iter("{http://www.w3.org/2000/svg}text"))
-    assert len(dots) == 5 * (1 + len(synthetic.TASKS))
+    assert len(dots) == 5 * (1 + len(synthetic.TASKS)) + 1  # and the legend's
+    assert "one block" in shown
     assert all(label in shown for label in ("Δ Grammar avg.", "Accept.", "Sentiment"))
 
 
@@ -315,14 +320,66 @@ def test_an_arm_whose_every_trial_diverged_has_its_row_and_one_word(tmp_path):
     assert "b: diverged 5/5" in drawn
 
 
-def test_the_picture_of_an_unpaired_negative_result_shows_every_trial(tmp_path):
-    frozen = synthetic.study(["a"], paired=False)
+@pytest.fixture(scope="module")
+def unpaired(tmp_path_factory):
+    """An arm that hurts, less one trial that diverged, and one of which every trial did."""
+    root = tmp_path_factory.mktemp("unpaired")
+    frozen = synthetic.study(["a", "b"], paired=False)
+    gone = {("a", 0), *(("b", block) for block in range(5))}
     records = [
-        synthetic.record(r.arm, r.block, state="diverged") if (r.arm, r.block) == ("a", 0) else r
+        synthetic.record(r.arm, r.block, state="diverged") if (r.arm, r.block) in gone else r
         for r in synthetic.records(frozen, effects={"a": -9.0})
     ]
-    synthetic.write(tmp_path, frozen, records)
-    folder = write_report(tmp_path).parent
-    assert "a dot for each trial of the arm" in (folder / "negative-results.md").read_text()
-    picture = (folder / "figures" / "negative-1.svg").read_text()
-    assert (picture.count('r="2"'), picture.count('r="3"')) == (4, 5)
+    synthetic.write(root, frozen, records, curves=False)
+    return write_report(root).parent
+
+
+def test_the_picture_of_an_unpaired_negative_result_shows_every_trial_on_outcome_and_tasks(unpaired):
+    assert "a dot for each trial of the arm" in (unpaired / "negative-results.md").read_text()
+    picture = (unpaired / "figures" / "negative-1.svg").read_text()
+    rows = 1 + len(synthetic.TASKS)
+    assert (picture.count('r="2"'), picture.count('r="3"')) == (4 * rows + 1, 5 * rows + 1)  # and the legend
+    assert "one trial, less the mean of the reference's trials" in picture
+
+
+def test_the_forest_of_unpaired_arms_has_a_dot_for_each_trial_where_it_is_less_the_references_mean(unpaired):
+    found = json.loads((unpaired / "findings.json").read_text())
+    baseline, arm, _ = found["arms"]
+    mean = baseline["values"][synthetic.METRIC]["mean"]
+    wanted = [value - mean for value in arm["scores"][synthetic.METRIC].values()]
+    assert sum(wanted) / 4 == pytest.approx(arm["contrast"]["effect"]["estimate"])
+    page = (unpaired / "report.html").read_text()
+    assert "a dot for each trial: its value less the mean of the reference" in page
+    strip = page.split('data-arm="a"')[1].split("</tr>")[0]
+    assert strip.split('class="dots">')[1].split("</g>")[0].count("<circle") == 4
+    drawn = json.loads((unpaired / "figures" / "forest.json").read_text())["data"]
+    assert drawn[0]["x"] == pytest.approx(wanted)
+    assert drawn[-1]["name"] == "one trial, less the mean of the reference's trials"
+
+
+def test_the_data_of_the_forest_hold_every_point_and_the_arm_without_an_effect(unpaired):
+    first, second = csv.DictReader((unpaired / "figures" / "forest.csv").open())
+    points = [first[f"trial {i}"] for i in range(5)]
+    assert points[0] == ""
+    assert sum(map(float, points[1:])) / 4 == pytest.approx(float(first["estimate"]))
+    assert (first["arm"], first["reason"]) == ("a", "")
+    assert (second["arm"], second["estimate"], second["verdict"]) == ("b", "", "inconclusive")
+    assert second["reason"] == "diverged 5/5"
+
+
+def test_a_baseline_that_failed_throughout_is_said_where_effects_would_stand(tmp_path):
+    frozen = synthetic.study(["a"])
+    records = [
+        synthetic.record(r.arm, r.block, state="diverged") if r.arm == "baseline" else r
+        for r in synthetic.records(frozen)
+    ]
+    synthetic.write(tmp_path, frozen, records, curves=False)
+    page = write_report(tmp_path)
+    why = "no comparison is possible, because every trial of the baseline failed: baseline (5 of 5 diverged)"
+    section = page.read_text().split('id="effects"')[1].split("</section>")[0]
+    assert why in section
+    assert "yet" not in section
+    assert why in page.with_name("report.md").read_text()
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(render_terminal(load_findings(tmp_path)))
+    assert why in console.export_text()
