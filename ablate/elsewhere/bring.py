@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from ablate.analysis import metrics as names
-from ablate.elsewhere.study import Declared, RunsError, metric_name, write_study
+from ablate.elsewhere.study import Declared, RunsError, level_name, metric_name, write_study
 from ablate.elsewhere.table import read_csv
 from ablate.records.paths import told_path
 
@@ -40,6 +40,9 @@ def bring(
         own, shown = Path(source).stem, told_path(Path(source))
         sha256 = hashlib.sha256(Path(source).read_bytes()).hexdigest()
         remarks += [f"the table was read as {encoding}"] if encoding else []
+    if arm and arm.lower() != "arm":
+        runs = [run.of_knob(arm) for run in runs]
+        baseline = level_name(arm, baseline)
     higher = direction == "maximize" if direction else names.direction(metric_name(outcome))
     options = {
         "baseline": baseline, "outcome": outcome, "margin": repr(margin).removesuffix(".0"),

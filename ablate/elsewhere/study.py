@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ablate.analysis import metrics as names
-from ablate.elsewhere.levels import parts
+from ablate.elsewhere.levels import parts, read
 from ablate.records import FrozenArm, FrozenStudy, Record, StudyPaths, write_json
 from ablate.records.paths import told_path
 
@@ -40,6 +40,17 @@ class ImportedRun:
     config: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
     hardware: Mapping[str, Any] = field(default_factory=dict)
+    knob: str = ""  # what the arm is a level of, where its column or setting says so
+
+    def of_knob(self, knob: str) -> ImportedRun:
+        """The run of an arm that was read from this column or setting; a number is told with its knob."""
+        return replace(self, knob=knob, arm=level_name(knob, self.arm))
+
+
+def level_name(knob: str, level: str) -> str:
+    """What an arm is called that is a level of a knob: `lr=0.001`, but `lion`, which is a name already."""
+    bare = isinstance(read(level), float) or level.lower() in ("true", "false", "none", "nan", "inf", "-inf")
+    return f"{knob}={level}" if bare else level
 
 
 @dataclass(frozen=True)
@@ -393,21 +404,26 @@ def _arm(name: str, runs: Sequence[ImportedRun], baseline: str) -> FrozenArm:
 
 
 def _changes(name: str, runs: Sequence[ImportedRun], baseline: str) -> dict[str, list[Any]]:
-    """What the configurations say; without any, what a name says: `knob=level`, or several with commas."""
+    """What the configurations say; without any, what a name says: `knob=level`, or several with commas.
+
+    A name that says neither is a level of the column that the arms were read from.
+    """
     own, base = _common(runs, name), _common(runs, baseline)
     found = {k: [base.get(k), own.get(k)] for k in sorted({*own, *base}) if own.get(k) != base.get(k)}
     if found:
         return found
-    said, usual = _said(name), _said(baseline)
+    knob = next((run.knob for run in runs if run.knob), "")
+    said, usual = _said(name, knob), _said(baseline, knob)
     return {k: [usual.get(k, "baseline"), level] for k, level in said.items() if usual.get(k) != level}
 
 
-def _said(name: str) -> dict[str, str]:
-    """Knob → level of a name in this form."""
+def _said(name: str, knob: str) -> dict[str, str]:
+    """Knob → level of a name in this form; of any other, the level of `knob`, where there is one."""
     pairs = [part.partition("=") for part in parts(name)]
     if not all(sign for _, sign, _ in pairs):  # one level that is a list: `betas=0.9,0.98`
         pairs = [name.partition("=")]
-    return {knob.strip(): level.strip() for knob, sign, level in pairs if sign}
+    said = {knob.strip(): level.strip() for knob, sign, level in pairs if sign}
+    return said or ({knob: name} if knob else {})
 
 
 def _common(runs: Sequence[ImportedRun], arm: str) -> dict[str, Any]:

@@ -44,7 +44,9 @@ def _run(run: TrackedRun, arm: str | None, block: str | None, problems: list[str
     seed = None if block in ("none", "") else _block(run, block)
     if block not in (None, "none", "") and seed is None:
         problems.append(f"run {run.name} ({run.id}): no setting '{block}'")
-    ignored = {arm, block, "seed", "block", "arm", "study_id"}
+    # A setting of words that names the arms is no change of its own; one of numbers is what they differ in.
+    label = None if arm and _number(run.config.get(arm)) else arm
+    ignored = {label, block, "seed", "block", "arm", "study_id"}
     return ImportedRun(
         where=f"run {run.id}", arm=name or "", block=seed, metrics=_metrics(run.summary),
         state="complete" if run.state == "finished" else "failed",
