@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from ablate.analysis.findings import ArmFindings, Findings
 from ablate.report.tables import SPEED, TOKENS, Cell, Row, Table
-from ablate.report.visible import one_line, visible
+from ablate.report.visible import in_markdown, one_line, visible
 
 
 def markdown(table: Table) -> str:
@@ -39,8 +39,8 @@ def _pipe(cells: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    text = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text)).replace("<", "&lt;")
-    return re.sub(r"([\\|*])", r"\\\1", text)
+    """A table's text; an ampersand that begins no entity stays, for people read a table's source, too."""
+    return in_markdown(one_line(text), "\\|*", ampersand=r"&(?=#?\w+;)")
 
 
 def _md_label(row: Row) -> str:

@@ -5,7 +5,6 @@ An inconclusive arm never appears here.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,6 +14,7 @@ from ablate.analysis import metrics as names
 from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Contrast, Findings, TaskEffect
 from ablate.report import numbers
 from ablate.report.tables import SPEED, TOKENS, effect_places, interval, relative
+from ablate.report.visible import in_markdown
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _trials(n: int) -> str:
 
 def markdown(text: str) -> str:
     """Text that Markdown shows as it was written, in a heading, a list or a table."""
-    return re.sub(r"([|*`\[])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return in_markdown(text, "|*`[")
 
 
 def reproduce(found: Findings) -> str:

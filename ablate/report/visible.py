@@ -25,3 +25,9 @@ def _written(c: str) -> str:
 def one_line(text: str) -> str:
     """Prose on one line: runs of white space become a space, other control characters are written out."""
     return visible(re.sub(r"\s+", " ", text))
+
+
+def in_markdown(text: str, marks: str, ampersand: str = "&") -> str:
+    """Text that Markdown shows as it was written; `marks` and what `ampersand` matches would not be there."""
+    text = re.sub(ampersand, "&amp;", text).replace("<", "&lt;")
+    return re.sub(f"([{re.escape(marks)}])", r"\\\1", text)

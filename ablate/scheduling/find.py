@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from pathlib import Path
 
 import yaml
 
-from ablate.records import StudyPaths
+from ablate.records import FrozenStudy, StudyPaths, read_study
+from ablate.records.store import RecordError
 from ablate.scheduling import RefusedError
 
 # Two thousand levels: 0.02 s with libyaml, 0.14 s without. `ablate.study` tells errors, and needs Python's.
@@ -21,6 +23,16 @@ def study_name(file: Path) -> str:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raw = None
     return str(raw["name"]) if isinstance(raw, dict) and raw.get("name") else file.stem
+
+
+def unchanged(study_file: Path, runs: Path) -> FrozenStudy | None:
+    """The study as frozen from this very file; None when there is none, or the file was edited since."""
+    try:
+        content = study_file.read_bytes()
+        found = read_study(runs / study_name(study_file))
+    except (OSError, RecordError):
+        return None
+    return found if found.source_sha256 == hashlib.sha256(content).hexdigest() else None
 
 
 def run_folder(given: Path, runs: Path) -> Path:

@@ -5,15 +5,13 @@ A study that was frozen from the same file is planned from `study.json`, without
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.records import FrozenStudy, StudyPaths, load_records, read_study
-from ablate.records.store import RecordError
-from ablate.scheduling.find import study_name
+from ablate.scheduling.find import unchanged
 from ablate.scheduling.foresight import Foresight, foresight, observed
 from ablate.scheduling.plan import Plan, SpreadOf, make_plan, pilot_spread
 from ablate.speed.saved import Machine, load
@@ -57,16 +55,6 @@ def _foresight(frozen: FrozenStudy, here: LocalExecutor, workers: int, seen: Con
     """By the speeds of what trials of this machine have: a GPU, or their share of the cores."""
     machine = Machine.gpu() if here.gpus else Machine.cpu(replace(here, workers=workers).threads_each)
     return foresight(frozen, machine, *load(machine), seen)
-
-
-def unchanged(study_file: Path, runs: Path) -> FrozenStudy | None:
-    """The study as frozen from this very file; None when there is none, or the file was edited since."""
-    try:
-        content = study_file.read_bytes()
-        found = read_study(runs / study_name(study_file))
-    except (OSError, RecordError):
-        return None
-    return found if found.source_sha256 == hashlib.sha256(content).hexdigest() else None
 
 
 def _frozen(study_file: Path) -> FrozenStudy:

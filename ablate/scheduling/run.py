@@ -5,13 +5,10 @@ A study that is done is recognised from files alone, before anything heavy is im
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from ablate.records import (
     FrozenStudy,
@@ -28,6 +25,7 @@ from ablate.records.paths import repository
 from ablate.records.store import RecordError
 from ablate.scheduling import RefusedError, attempts
 from ablate.scheduling.attempts import standing
+from ablate.scheduling.find import unchanged
 from ablate.scheduling.lock import HeldError, Lock
 
 if TYPE_CHECKING:
@@ -99,16 +97,10 @@ def places_for(study: Study, workers: int | None) -> Executor:
 
 def finished(study_file: Path, runs: Path, *, again: bool = False) -> FrozenStudy | None:
     """The frozen study when its file is unchanged and no trial is open; None in every other case."""
-    try:
-        text = study_file.read_bytes()
-        raw = yaml.safe_load(text)
-        name = (isinstance(raw, dict) and raw.get("name")) or study_file.stem
-        frozen = read_study(runs / str(name))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecordError):
+    frozen = unchanged(study_file, runs)
+    if frozen is None:
         return None
-    if getattr(frozen, "source_sha256", None) != hashlib.sha256(text).hexdigest():
-        return None
-    paths = StudyPaths(runs / str(name))
+    paths = StudyPaths(runs / frozen.name)
     if not settled(frozen, paths.root):
         return None  # it would go on adding trials
     if any(not standing(paths.trial(t), again=again).final for t in frozen.trials):
