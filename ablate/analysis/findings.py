@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
@@ -551,7 +552,7 @@ class Findings:
         """Made from runs that were there already: nothing was fixed before they ran."""
         return bool(self.command) or bool(self.source) and not self.source.endswith((".yaml", ".yml"))
 
-    @property
+    @functools.cached_property
     def contrasts(self) -> dict[str, Contrast]:
         return {arm.name: arm.contrast for arm in self.arms if arm.contrast is not None}
 

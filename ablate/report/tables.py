@@ -180,8 +180,9 @@ def _metric(found: Findings, metric: str, *, deviation: bool = False, head: str 
 
 def _decision(found: Findings) -> list[Maker]:
     """Δ with its interval, adjusted p, verdict."""
+    places = effect_places(found)
     return [
-        Maker(_effect_column(found), lambda arm: effect_cell(arm.contrast, effect_places(found))),
+        Maker(_effect_column(found), lambda arm: effect_cell(arm.contrast, places)),
         Maker(Column("p", "adj. p"), _p),
         Maker(Column("verdict", "Verdict", numeric=False), lambda arm: Cell(verdict_text(arm.contrast))),
     ]
@@ -189,9 +190,10 @@ def _decision(found: Findings) -> list[Maker]:
 
 def _marked_effect(found: Findings) -> Maker:
     """Δ with its interval and the verdict as a mark."""
+    places = effect_places(found)
 
     def cell(arm: ArmFindings) -> Cell:
-        made = effect_cell(arm.contrast, effect_places(found))
+        made = effect_cell(arm.contrast, places)
         mark = MARKS[arm.contrast.verdict] if arm.contrast else ""
         return replace(made, text=f"{made.text} {mark}".rstrip())
 
