@@ -241,13 +241,17 @@ def verify(
         Path, typer.Argument(metavar="FILE", help="a .tex, .md, .csv or .html with exported tables")
     ],
     study: StudyOrDir,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="a column that you added, by its heading; may be repeated"),
+    ] = None,
     runs: Runs = RUNS,
 ) -> None:
     """Check that the tables in a file still say what the records say; exit code 1 where one does not."""
     from ablate.report.verify import verify as check
     from ablate.scheduling.find import run_folder
 
-    found = check(file, run_folder(study, runs))
+    found = check(file, run_folder(study, runs), ignore or ())
     print(found.text())
     raise typer.Exit(0 if found.holds else 1)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -102,16 +103,17 @@ class Verdict:
         return "\n".join([*lines, said])
 
 
-def verify(file: Path, root: Path) -> Verdict:
+def verify(file: Path, root: Path, ignore: Sequence[str] = ()) -> Verdict:
     """Check every table of one study in a file (and in what a LaTeX file inputs).
 
-    Raises VerifyError where the file holds no table of the study, RecordError where there is no study.
+    `ignore` are headings of columns that the authors added, which no table of ours has. Raises VerifyError
+    where the file holds no table of the study or no such column, RecordError where there is no study.
     """
     found = load_findings(root)
     tables = list(read(file))
     gone = list(missing(file)) if file.suffix.lower() == ".tex" else []
     now = _Now(root, found)
-    check = _Check(now)
+    check = _Check(now, ignore)
     for table in tables:
         if table.sure or now.knows(table):
             check.table(table)
@@ -124,6 +126,7 @@ def verify(file: Path, root: Path) -> Verdict:
             f"{file} holds no table of study '{found.name}' as `ablate table` writes it{seen}. The comments "
             "that begin with 'ablate' name the study and its rows: keep them when you edit a table"
         )
+    check.all_ignored(file)
     unchecked = tuple(dict.fromkeys([
         *check.unchecked,
         *(Unchecked(source, line, f"the input '{given}' cannot be found from {file.parent}; give it its path "
@@ -296,11 +299,28 @@ def _label(text: str) -> str:
 class _Check:
     """Goes through tables and keeps what it finds."""
 
-    def __init__(self, now: _Now) -> None:
-        self.now = now
+    def __init__(self, now: _Now, ignore: Sequence[str] = ()) -> None:
+        self.now, self.ignore = now, {_plain(name): name for name in ignore}
+        self.heads: dict[str, list[str]] = {}  # every heading of a column, and what it is of ours
         self.rows = self.numbers = 0
         self.drifts: list[Drift] = []
         self.unchecked: list[Unchecked] = []
+
+    def all_ignored(self, file: Path) -> None:
+        """Raises VerifyError where a column that is to be ignored is in no table, or is one of ours."""
+        heads = {_plain(head): keys for head, keys in self.heads.items()}
+        for plain, name in self.ignore.items():
+            if plain not in heads:
+                shown = ", ".join(f"'{head}'" for head in self.heads) or "none with a heading"
+                raise VerifyError(
+                    f"--ignore names a column of your own by its heading; no table of "
+                    f"{self.now.found.name} in {file} has a column '{name}': there are {shown}"
+                )
+            if heads[plain]:
+                raise VerifyError(
+                    f"--ignore is for columns that you added; '{name}' is the column '{heads[plain][0]}' of "
+                    "the exported table, which is to be checked: give a column of your own another heading"
+                )
 
     def table(self, table: Shown) -> None:
         """All of a table that is this study's; a table put together from several has rows of others, too."""
@@ -360,8 +380,11 @@ class _Check:
         for width in dict.fromkeys(len(line.cells) for line, _ in known):
             of_width = [(line, name) for line, name in known if len(line.cells) == width]
             heads = [head for head in table.heads if len(head) == width]
+            self.heads |= {
+                text: self.now.named(text, about.preset or "full") for h in heads for text in h if text
+            }
             of_width = [(_sized(line, heads), name) for line, name in of_width]
-            keys = self._keys(table, about, of_width, ignored)
+            keys = self._keys(table, about, of_width, ignored | self.ignore.keys())
             for line, name in of_width if keys else ():
                 self._row(line, name, keys)
 
@@ -411,8 +434,9 @@ class _Check:
                 self._caption(first.file, first.line, text or "", (), "heading")
             if key is None:
                 head = next((head[i] for head in heads if head[i]), None)
-                other = "take it out" if preset == CSV else (
-                    'list it in "ignore": [] of the table\'s comment, or all as they stand in "columns"'
+                own = f"declare it as yours with --ignore {shlex.quote(head or 'HEADING')}"
+                other = own if preset == CSV else (
+                    f'{own} or in "ignore": [] of the table\'s comment, or all as they stand in "columns"'
                 )  # fmt: skip
                 self._skip(
                     first.file, first.line - 1 if heads else first.line,

@@ -393,6 +393,47 @@ def test_rows_and_columns_of_the_authors_own_can_be_declared(root, tmp_path):
     assert found.rows == 6
 
 
+def with_a_column(text, format):
+    """The table with a last column `Layers` of the authors' own."""
+    lines = text.splitlines()
+    if format == "csv":
+        return "\n".join(f"{line},{'Layers' if at == 0 else 7}" for at, line in enumerate(lines)) + "\n"
+    if format == "markdown":
+        pipes = [at for at, line in enumerate(lines) if line.startswith("|")]
+        for at in pipes:
+            empty = re.fullmatch(r"\| [^|]+ \|[ |]*", lines[at])  # the heading of a group
+            own = {pipes[0]: " Layers |", pipes[1]: " --: |"}.get(at, " |" if empty else " 7 |")
+            lines[at] += own
+        return "\n".join(lines)
+    head = next(at for at, line in enumerate(lines) if " & " in line and line.rstrip().endswith("\\\\"))
+    return "\n".join(
+        re.sub(r" \\\\", lambda _, at=at: f" & {'Layers' if at == head else 7} \\\\", line, count=1)
+        if " & " in line else line for at, line in enumerate(lines)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("format", ["csv", "markdown", "latex"])
+def test_columns_of_the_authors_own_can_be_declared_on_the_command_line(root, tmp_path, format):
+    file = export(root, tmp_path, format, "compact")
+    file.write_text(with_a_column(file.read_text(), format))
+    (told,) = {str(each).split("not checked: ")[1] for each in verify(file, root).unchecked}
+    assert "'Layers'" in told
+    assert "--ignore Layers" in told
+    assert verify(file, root, ["layers"]).holds, verify(file, root, ["layers"]).text()
+    change(root)
+    assert verify(file, root, ["Layers"]).drifts, "the other columns are checked all the same"
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [("Layer", "has a column 'Layer': there are"), ("verdict", "'verdict' is the column 'verdict' of the exported")],
+)  # fmt: skip
+def test_a_column_that_cannot_be_ignored_is_a_mistake(root, tmp_path, column, told):
+    file = export(root, tmp_path, "csv")
+    with pytest.raises(VerifyError, match=re.escape(told)):
+        verify(file, root, [column])
+
+
 def test_other_tables_of_a_document_are_nobodys_business(root, tmp_path):
     own = "\\begin{table}\\caption{$n = 99$, family of 77.}\\begin{tabular}{lr}Layer & n\\\\ baseline & 7 \\\\\\end{tabular}\\end{table}\n"
     (tmp_path / "paper.tex").write_text(own + render_table(root, "latex") + own)
