@@ -18,7 +18,8 @@ import numpy as np
 
 from ablate.analysis import analyze
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Findings
+from ablate.analysis.assemble import show_budget
+from ablate.analysis.findings import NOT_RECORDED, Findings
 from ablate.records import FrozenStudy, Record, StudyPaths, TrialPaths, load_records, read_study
 from ablate.report import numbers, tables
 from ablate.report.series import absent
@@ -174,14 +175,13 @@ def default_for(study: FrozenStudy, records: list[Record]) -> Dashboard:
 
 
 def _study(study: FrozenStudy, title: str) -> dict[str, Any]:
-    from ablate.budget import Budget
-
+    budget = show_budget(study.budget)
     return {
         "name": study.name,
         "title": title,
         "question": study.question,
         "design": study.design,
-        "budget": str(Budget(**study.budget)),
+        "budget": f"budget {budget}" if budget == NOT_RECORDED else f"{budget} per trial",
         "metric": study.outcome["metric"],
         "label": names.label(str(study.outcome["metric"])),
         "blocks": len(study.blocks),

@@ -18,9 +18,9 @@ from ablate.report.figures import SKY, VERDICTS
 from ablate.report.tables import effect_places
 
 WIDTH, LEFT, RIGHT = 720, 150, 500  # the axis lies between LEFT and RIGHT, names before it, numbers behind it
-ROW, HEAD, KEY = 30, 34, 26
+ROW, RINGS, HEAD, KEY = 30, 8, 34, 26  # rings lie below the dots: 200 of each on one line hid each other
 INK, DIM = "#16191d", "#57606a"
-RING = f'fill="none" stroke="{DIM}"'
+RING = f'fill="none" stroke="{DIM}" stroke-opacity=".7"'
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def forest(found: Findings, arm: ArmFindings, c: Contrast) -> str:
                 f'<text x="0" y="{top + HEAD - 9}" font-size="11" fill="{DIM}">{escape(unit)}</text>'
             )
             parts += _panel(shown, top, margin, places, ink)
-            top += HEAD + ROW * len(shown)
+            top += HEAD + _height(shown) * len(shown)
     parts += _legend(found, top + KEY - 8)
     top += KEY
     return (
@@ -63,6 +63,10 @@ def forest(found: Findings, arm: ArmFindings, c: Contrast) -> str:
 def _row(found: Findings, arm: ArmFindings, metric: str, label: str, e: Effect) -> _Row:
     shown = (series.points, series.reference_points)
     return _Row(label, e, *(tuple(of(found, arm, metric).values()) for of in shown))
+
+
+def _height(rows: Sequence[_Row]) -> int:
+    return ROW + (RINGS if any(row.rings for row in rows) else 0)
 
 
 def _legend(found: Findings, y: int) -> Iterator[str]:
@@ -84,7 +88,8 @@ def _panel(rows: Sequence[_Row], top: int, margin: float, places: int, color: st
         for v in (row.effect.estimate, row.effect.low, row.effect.high, *row.dots, *row.rings)
     ]
     axis = strips.span([*(v for v in drawn if v is not None), -margin, margin])
-    base, bottom = top + HEAD, top + HEAD + ROW * len(rows)
+    height = _height(rows)
+    base, bottom = top + HEAD, top + HEAD + height * len(rows)
 
     def at(value: float) -> str:
         return f"{LEFT + (RIGHT - LEFT) * (value - axis.low) / (axis.high - axis.low):.1f}"
@@ -102,12 +107,12 @@ def _panel(rows: Sequence[_Row], top: int, margin: float, places: int, color: st
     for i, row in enumerate(rows):
         e = row.effect
         assert e.estimate is not None
-        y = base + ROW * i + 13
+        y = base + height * i + 13
         yield f'<text x="0" y="{y + 4}">{escape(row.label)}</text>'
         if e.low is not None and e.high is not None:
             yield _line(at(e.low), at(e.high), y, y, color, 2.5)
         yield f'<circle cx="{at(e.estimate)}" cy="{y}" r="5" fill="{color}"/>'
-        yield _marks([at(v) for v in row.rings], y + 11, RING)
+        yield _marks([at(v) for v in row.rings], y + 11 + RINGS, RING)
         yield _marks([at(v) for v in row.dots], y + 11, f'fill="{color}" fill-opacity=".6"', 2)
         text = numbers.estimate(e.estimate, e.low, e.high, places)
         yield f'<text x="{WIDTH}" y="{y + 4}" text-anchor="end" font-size="12">{text}</text>'

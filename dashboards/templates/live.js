@@ -60,7 +60,7 @@
     const p = state.progress, s = state.study;
     text(document.getElementById("study"), s.name);
     text(document.getElementById("question"), s.question);
-    text(document.getElementById("design"), `${s.design} · ${plural(s.arms.length, "arm")} × ${plural(s.blocks, "block")} · ${s.budget} per trial`);
+    text(document.getElementById("design"), `${s.design} · ${plural(s.arms.length, "arm")} × ${plural(s.blocks, "block")} · ${s.budget}`);
     text(document.getElementById("now"), sentence());
     document.getElementById("pulse").className = p.finished ? (p.failed ? "failed" : "finished") : p.coordinator ? "running" : "";
     document.title = `${p.done}/${p.total} · ${state.study.title}`;
@@ -152,11 +152,11 @@
     if (!rows.length) return [el("p", { className: "empty" }, v.answer || "No trial has a score yet.")];
     const head = el("p", {}, v.answer);
     if (v.interim) head.append(el("span", { className: "badge" }, "interim"));
-    const scale = axis(rows.filter((r) => !r.absent), v.margin ?? 0);
+    const drawn = rows.filter((r) => !r.absent), scale = axis(drawn, v.margin ?? 0);
     const body = el("tbody", {}, ...rows.map((r) => effectRow(r, v, scale)));
     const heads = ["Arm", "Blocks", v.higher_is_better ? "worse ← → better" : "better ← → worse", `Δ${v.unit ? ` ${v.unit}` : ""} [CI]`, "adj. p", "Verdict"];
     const table = el("table", { className: "effects" }, el("thead", {}, el("tr", {}, ...heads.map((h, i) => el("th", { scope: "col", className: i === 1 || i === 3 || i === 4 ? "num" : "" }, h)))), body);
-    const notes = [v.note, v.margin ? `Shaded: the margin of ±${v.margin}, the largest difference that would not matter.` : ""].filter(Boolean);
+    const notes = [v.note, v.margin && drawn.length ? `Shaded: the margin of ±${v.margin}, the largest difference that would not matter.` : ""].filter(Boolean);
     return [head, el("div", { className: "scroll long", tabIndex: 0, role: "region", ariaLabel: "Effects by arm" }, table), el("p", { className: "note" }, notes.join(" "))];
   };
   const axis = (rows, margin) => {

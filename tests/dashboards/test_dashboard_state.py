@@ -7,6 +7,7 @@ import pytest
 from runfolders import finish, log_live, make_study
 
 from ablate.dashboards.state import FRESH, INTERIM, Watcher
+from ablate.elsewhere.bring import bring
 from ablate.records import StudyPaths, write_json
 from ablate.records.store import RecordError
 
@@ -80,6 +81,14 @@ def test_a_baseline_that_failed_throughout_is_no_answer_to_wait_for(tmp_path: Pa
         .state()["verdicts"]["answer"]
         .startswith("No answer: no comparison is possible, because every trial of the baseline failed")
     )
+
+
+def test_runs_from_elsewhere_are_shown_with_a_budget_that_nobody_recorded(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("arm,acc\nbase,70\nbase,71\nb,60\nb,61\n")
+    state = Watcher(bring(str(table), tmp_path / "runs", baseline="base", outcome="acc", margin=1.0)).state()
+    assert state["study"]["budget"] == "budget not recorded"
+    assert [row["arm"] for row in state["verdicts"]["rows"]] == ["b"]
 
 
 def test_a_failure_keeps_its_reason(tmp_path: Path) -> None:
