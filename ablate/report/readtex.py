@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablate.report.latex import unescape
+from ablate.report.macros import edits
 from ablate.report.reading import About, Caption, Line, Shown, grouped
 
 _COMMENT = re.compile(r"((?:[^%\\]|\\.|\\$)*)%(.*)", re.DOTALL)
@@ -63,6 +64,9 @@ _ARGUMENTS = {
     "setlength": (2, -1), "caption": (1, -1),
 }  # fmt: skip
 
+# Read by what they show, also where a paper defines them anew.
+_KEPT = {*_ARGUMENTS, "input", "include", "toprule", "midrule", "bottomrule", "hline", "tabularnewline"}
+
 
 @dataclass
 class _Document:
@@ -88,6 +92,28 @@ class _Document:
     def place(self, offset: int) -> tuple[Path, int]:
         """File and line of an offset in the text."""
         return self.places[max(0, bisect.bisect_right(self.starts, offset) - 1)]
+
+    def written_out(self) -> tuple[_Document, list[tuple[int, str]]]:
+        """The document with the authors' macros written out, and where one is used that cannot be read."""
+        text, unread = "".join(self.pieces), list[tuple[int, str]]()
+        made, at = _Document(self.root, marks=self.marks), 0
+        for edit in edits(text, _KEPT):
+            made._copy(self, at, edit.start)
+            at = edit.start if edit.by is None else edit.end
+            if edit.by is None:
+                unread.append((made.length, edit.name))
+            else:
+                made.add(edit.by, *self.place(edit.start))
+        made._copy(self, at, self.length)
+        return made, unread
+
+    def _copy(self, other: _Document, start: int, end: int) -> None:
+        """Add [start, end) of another document's text."""
+        i = max(0, bisect.bisect_right(other.starts, start) - 1)
+        while i < len(other.pieces) and other.starts[i] < end:
+            piece, begins = other.pieces[i], other.starts[i]
+            self.add(piece[max(0, start - begins) : end - begins], *other.places[i])
+            i += 1
 
     def read(self, file: Path, inside: tuple[Path, ...] = ()) -> None:
         """Take in a file and what it inputs; a file that inputs itself is taken in once."""
@@ -170,8 +196,9 @@ class _Block:
 
 def read_latex(file: Path) -> Iterator[Shown]:
     """The tabulars below a comment that names them, or with rows that carry our comments."""
-    document = _Document(file.parent)
-    document.read(file)
+    read = _Document(file.parent)
+    read.read(file)
+    document, _ = read.written_out()
     text = "".join(document.pieces)
     blocks = [block for block in _Scan(document, text).blocks if _ours(block)]
     captions, notes = list(_captions(document, text, blocks)), list(_notes(document, text, blocks))
@@ -191,6 +218,18 @@ def missing(file: Path) -> Iterator[tuple[Path, int, str]]:
     for offset, given in document.missing:
         if offset >= begins:
             yield *document.place(offset), given
+
+
+def unread(file: Path) -> Iterator[tuple[Path, int, str]]:
+    """File, line and name of macros in our tables that are defined in a form that is not read."""
+    read = _Document(file.parent)
+    read.read(file)
+    document, uses = read.written_out()
+    if uses:
+        blocks = [b for b in _Scan(document, "".join(document.pieces)).blocks if b.inside and _ours(b)]
+        for offset, name in uses:
+            if any(block.start <= offset < block.end for block in blocks):
+                yield *document.place(offset), name
 
 
 def _ours(block: _Block) -> bool:

@@ -34,7 +34,7 @@ from ablate.report.reading import (
     read_html,
     read_markdown,
 )
-from ablate.report.readtex import missing, read_latex
+from ablate.report.readtex import missing, read_latex, unread
 from ablate.report.tables import MARKS, PRESETS, Cell, ablation_table, table_notes
 from ablate.report.visible import visible
 
@@ -112,6 +112,7 @@ def verify(file: Path, root: Path, ignore: Sequence[str] = ()) -> Verdict:
     found = load_findings(root)
     tables = list(read(file))
     gone = list(missing(file)) if file.suffix.lower() == ".tex" else []
+    odd = list(unread(file)) if file.suffix.lower() == ".tex" else []
     now = _Now(root, found)
     check = _Check(now, ignore)
     for table in tables:
@@ -131,6 +132,8 @@ def verify(file: Path, root: Path, ignore: Sequence[str] = ()) -> Verdict:
         *check.unchecked,
         *(Unchecked(source, line, f"the input '{given}' cannot be found from {file.parent}; give it its path "
                                   "from there, or take the line out") for source, line, given in gone),
+        *(Unchecked(source, line, f"what \\{name} says cannot be read from its definition; define it with "
+                                  "\\newcommand, or write its text out here") for source, line, name in odd),
     ]))  # fmt: skip
     return Verdict(found.name, check.rows, check.numbers, tuple(dict.fromkeys(check.drifts)), unchecked)
 

@@ -1,5 +1,6 @@
 """`verify`: an edited table is still true, a drifted one is caught with its line and its numbers."""
 
+import itertools
 import json
 import re
 
@@ -724,3 +725,55 @@ def test_a_file_with_nothing_to_check_says_so(root, tmp_path, name, text, said):
     file.write_text(text)
     with pytest.raises(VerifyError, match=re.escape(said)):
         verify(file, root)
+
+
+MACROS = {
+    "newcommand": r"\newcommand{\ours}{SHOWN}",
+    "starred, no braces": r"\newcommand*\ours{SHOWN}",
+    "def": r"\def\ours{SHOWN}",
+    "provide": r"\providecommand{\ours}{SHOWN}",
+    "robust": r"\DeclareRobustCommand{\ours}{SHOWN}",
+    "renewed": r"\newcommand{\ours}{1.23}\renewcommand{\ours}{SHOWN}",
+    "nested": r"\newcommand{\inner}[1]{\textbf{#1}}\newcommand{\ours}{\inner{{SHOWN}}}",
+    "default": r"\newcommand{\inner}[2][SHOWN]{#1}\newcommand{\ours}{\inner{{9.99}}}",
+    "broken over lines": "\\newcommand{\\ours}{%\n  SHOWN%\n}",
+}
+
+
+@pytest.mark.parametrize("where", ["paper", "input"])
+@pytest.mark.parametrize("form", MACROS)
+def test_numbers_in_macros_of_the_authors_are_read(root, tmp_path, form, where):
+    table = render_table(root, "latex")
+    shown = re.search(r"model.norm=rmsnorm & 5 & .*?(?<![\d.])(\d\d\.\d+)", table)[1]
+    row = next(line for line in table.splitlines() if line.startswith("model.norm=rmsnorm"))
+    table = table.replace(row, row.replace(shown, r"\ours{}", 1))
+    for said, holds in ((shown, True), (f"{float(shown) + 1:.2f}", False)):
+        macros = MACROS[form].replace("SHOWN", said) + "\n"
+        (tmp_path / "macros.tex").write_text(macros)
+        head = macros if where == "paper" else "\\input{macros}\n"
+        (tmp_path / "paper.tex").write_text(head + "\\begin{document}\n" + table)
+        found = verify(tmp_path / "paper.tex", root)
+        assert found.holds == holds, found.text()
+        assert [drift.arm for drift in found.drifts] == ([] if holds else ["model.norm=rmsnorm"])
+
+
+DOUBLING = r"\newcommand{\p}{}\newcommand{\ours}{\a\a}" + "".join(
+    rf"\newcommand{{\{name}}}{{\{then}\{then}\{then}}}"
+    for name, then in itertools.pairwise("abcdefghijklmnop")
+)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [r"\def\ours#1;{80.00}", r"\newcommand{\ours}{\ours}", DOUBLING, r"\NewDocumentCommand{\ours}{m}{#1}"],
+)
+def test_a_macro_that_cannot_be_read_is_told(root, tmp_path, definition):
+    table = render_table(root, "latex")
+    row = next(line for line in table.splitlines() if line.startswith("model.norm=rmsnorm"))
+    paper = tmp_path / "paper.tex"
+    paper.write_text(f"{definition}\n{table.replace(row, row.replace(' & ', chr(92) + 'ours & ', 1))}")
+    found = verify(paper, root)
+    assert not found.holds
+    assert any("what \\ours says cannot be read" in each.what for each in found.unchecked)
+    paper.write_text(f"{definition}\n\\ours{{}} is prose.\n{table}")
+    assert verify(paper, root).holds, "outside our tables it is nobody's business"
