@@ -42,21 +42,31 @@ def tost_power(margin: float, sd: float, n: int, *, alpha: float = 0.05, freedom
         return 0.0
     df, reach = freedom * (n - 1), margin / sd * math.sqrt(n)
     bar = float(stdtrit(df, 1 - alpha))
+    s, weights = spreads(df, reach / bar)  # above, no interval fits the margin
+    return min(1.0, float(weights @ (2 * ndtr(reach - bar * s) - 1)))
+
+
+def spreads(df: float, most: float = math.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Where to evaluate a function of s = sampled / true spread, and the weights whose sum with its values is
+    its integral over the distribution of s up to `most`: df · s² is chi-square.
+
+    Gauss-Legendre: 64 points, not the 1,000 quantiles that cost 1.4 ms for every df.
+    """
     beyond = 9 / math.sqrt(2 * df)  # nine standard deviations of s
-    low, high = max(0.0, 1 - beyond), min(1 + beyond, reach / bar)  # above, no interval fits the margin
-    if high <= low:
-        return 0.0
-    nodes, weights = _gauss()
-    s = low + (high - low) * (nodes + 1) / 2
+    low = max(0.0, 1 - beyond)
+    half = max(0.0, min(1 + beyond, most) - low) / 2
+    nodes, weights = gauss(64)
+    s = low + half * (nodes + 1)
+    if not half:
+        return s, np.zeros_like(s)
     log = math.log(2) + df / 2 * math.log(df / 2) - gammaln(df / 2) + (df - 1) * np.log(s) - df * s * s / 2
-    inside = 2 * ndtr(reach - bar * s) - 1
-    return min(1.0, float((high - low) / 2 * (weights @ (np.exp(log) * inside))))
+    return s, half * weights * np.exp(log)
 
 
 @functools.cache
-def _gauss() -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre: a spread costs 64 points, not the 1,000 quantiles that were 1.4 ms for every new n."""
-    return np.polynomial.legendre.leggauss(64)
+def gauss(points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes on (−1, 1) and weights of Gauss-Legendre quadrature."""
+    return np.polynomial.legendre.leggauss(points)
 
 
 def resolvable(

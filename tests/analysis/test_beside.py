@@ -38,6 +38,38 @@ def test_unpaired_effects_are_welchs(a, b):
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
+@pytest.mark.parametrize(("arms", "each", "reference"), [(1, 5, 5), (3, 5, 5), (5, 3, 9), (5, 20, 2), (8, 4, 4), (2, 2, 2)])  # fmt: skip
+def test_dunnett_agrees_with_scipy(arms, each, reference):
+    rng = np.random.default_rng(arms)
+    base = rng.normal(size=reference)
+    values = {str(i): rng.normal(rng.normal(0, 0.8), 1, each + i % 2) for i in range(arms)}
+    expected = stats.dunnett(*values.values(), control=base, rng=np.random.default_rng(1)).pvalue
+    # scipy's integral is quasi-random: it differs by 1e-4 between seeds.
+    assert list(dunnett(values, base).values()) == pytest.approx(list(np.atleast_1d(expected)), abs=5e-4)
+
+
+def test_dunnett_of_one_arm_is_the_t_test_of_equal_variances():
+    rng = np.random.default_rng(3)
+    arm, base = rng.normal(1, 1, 6), rng.normal(0, 1, 4)
+    assert dunnett({"a": arm}, base)["a"] == pytest.approx(stats.ttest_ind(arm, base).pvalue, rel=1e-9)
+
+
+def test_dunnett_of_200_arms_is_what_simulation_gives():
+    rng = np.random.default_rng(4)
+    arms, each = 200, 4
+    values = {str(i): rng.normal(size=each) for i in range(arms)}
+    base = rng.normal(size=each)
+    values["0"] = base + 1.1 * np.std(base) + rng.normal(0, 0.1, each)
+    df = (arms + 1) * (each - 1)
+    spread = np.sqrt(sum(np.var(v, ddof=1) for v in [*values.values(), base]) / (arms + 1))
+    means, scale = rng.normal(0, each**-0.5, (20_000, arms + 1)), np.sqrt(rng.chisquare(df, 20_000) / df)
+    largest = np.abs(means[:, 1:] - means[:, :1]).max(axis=1) / (scale * np.sqrt(2 / each))
+    found = dunnett(values, base)
+    for name in ("0", min(found, key=found.get), max(found, key=found.get)):
+        t = abs(values[name].mean() - base.mean()) / (spread * np.sqrt(2 / each))
+        assert found[name] == pytest.approx(np.mean(largest >= t), abs=0.015)
+
+
 def test_dunnett_leaves_out_what_cannot_be_tested():
     rng = np.random.default_rng(0)
     base = rng.normal(size=5)
