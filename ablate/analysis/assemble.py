@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,6 +60,7 @@ def analyze(
     scores = {arm.name: observed.metric(arm.name, outcome.metric) for arm in study.arms}
     unfit = [arm for arm, blocks in observed.diverged.items() if blocks]
     looks = int(study.elastic["max"]) - int(study.elastic["min"]) + 1 if study.elastic else 1  # all pay
+    planned = Counter(arm for arm, _ in study.trials.values())
     best = (
         standings(scores, outcome, study.alpha / looks, unfit) if study.paired else dict.fromkeys(scores, "")
     )
@@ -66,7 +68,7 @@ def analyze(
         _checked(
             study, arm, outcome, observed,
             replace(
-                _arm(study, arm, observed, curves), contrast=found_contrasts.get(arm.name),
+                _arm(study, arm, observed, curves, planned), contrast=found_contrasts.get(arm.name),
                 standing=best[arm.name],  # type: ignore[arg-type]
             ),
         )
@@ -167,10 +169,14 @@ def show_budget(budget: Mapping[str, object]) -> str:
 
 
 def _arm(
-    study: FrozenStudy, arm: FrozenArm, observed: Observed, curves: Mapping[str, Mapping[int, Curve]]
+    study: FrozenStudy,
+    arm: FrozenArm,
+    observed: Observed,
+    curves: Mapping[str, Mapping[int, Curve]],
+    of_arms: Mapping[str, int],
 ) -> ArmFindings:
     trials = observed.trials[arm.name]
-    planned = sum(a == arm.name for a, _ in study.trials.values()) if study.trials else len(study.blocks)
+    planned = of_arms[arm.name] if study.trials else len(study.blocks)
     metric = str(study.outcome["metric"])
     return ArmFindings(
         name=arm.name, group=arm.group, changes=arm.changes, parameters=arm.parameters,
@@ -195,9 +201,9 @@ def _checked(
     """The arm with the program's own checks of rival explanations."""
     if arm.contrast is None:
         return arm
-    used = [r for r in observed.used if r.arm in (arm.name, arm.contrast.reference) and r.hardware]
-    machines = len({device(r.hardware) for r in used})
-    swing = max(_swing(observed, name) for name in (arm.name, arm.contrast.reference))
+    both = (arm.name, arm.contrast.reference)
+    machines = len({device(r.hardware) for name in both for r in observed.of_arm.get(name, ()) if r.hardware})
+    swing = max(_swing(observed, name) for name in both)
     found = checks(study, frozen, arm, arm.contrast, outcome, machines, swing)
     return replace(arm, contrast=replace(arm.contrast, checks=found))
 

@@ -40,8 +40,7 @@ def parts(score: str, predictions: np.ndarray, labels: np.ndarray) -> Parts:
     if score == "accuracy":
         hits = predictions == labels
         return Parts(100.0 * hits.mean(axis=2), 100.0 * hits.mean(axis=1))
-    each = SCORES[score].all(predictions, labels)
-    slopes = SCORES[score].slopes(predictions, labels)
+    each, slopes = SCORES[score].linear(predictions, labels)
     return Parts(each, each.mean(axis=1, keepdims=True) + slopes.mean(axis=1))
 
 

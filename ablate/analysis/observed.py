@@ -31,6 +31,14 @@ class Observed:
         return self.values.get(arm, {}).get(metric, {})
 
     @functools.cached_property
+    def of_arm(self) -> dict[str, list[Record]]:
+        """The records used, by arm."""
+        found: dict[str, list[Record]] = {}
+        for record in self.used:
+            found.setdefault(record.arm, []).append(record)
+        return found
+
+    @functools.cached_property
     def metrics(self) -> set[str]:
         return {m for arm in self.values.values() for m, blocks in arm.items() if blocks}
 

@@ -2,7 +2,7 @@
 
 Every score is a function of a few sums over the examples: of a confusion table (accuracy, F1, MCC) or of
 moments (correlations). `weighted` takes counts per draw; `all` is one draw with every example once;
-`slopes` says what each example does to the score, to first order.
+`linear` says what each example does to the score, to first order.
 """
 
 from __future__ import annotations
@@ -44,14 +44,16 @@ class Scorer(ABC):
             found.append(np.asarray(100.0 * scores.reshape(len(drawn), *predictions.shape[:-1])))
         return found
 
-    def slopes(self, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """[…, item] from predictions […, item]: how the score, in points, grows with the example's share.
+    def linear(self, predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores […] with every example once and slopes […, item], from predictions […, item].
 
-        Their mean over all examples is 0; over a draw of them it is, to first order, what the draw's score
-        has beyond that of all (the infinitesimal jackknife, Efron 1982).
+        A slope says how the score, in points, grows with the example's share. Their mean over all examples
+        is 0; over a draw of them it is, to first order, what the draw's score has beyond that of all (the
+        infinitesimal jackknife, Efron 1982).
         """
-        flat = predictions.reshape(-1, predictions.shape[-1])
-        return np.asarray(100.0 * self._slopes(flat, labels).reshape(predictions.shape))
+        scores, slopes = self._linear(predictions.reshape(-1, predictions.shape[-1]), labels)
+        slopes *= 100.0
+        return 100.0 * scores.reshape(predictions.shape[:-1]), slopes.reshape(predictions.shape)
 
     @abstractmethod
     def _prepared(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,8 +64,10 @@ class Scorer(ABC):
         """[draw, run]."""
 
     @abstractmethod
-    def _slopes(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """[run, item], not in points; the others' shares shrink alike."""
+    def _linear(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores [run] and slopes [run, item] of predictions [run, item] as they are, not in points; the
+        others' shares shrink alike.
+        """
 
 
 @dataclass(frozen=True)
@@ -93,21 +97,24 @@ class Confusion(Scorer):
                 row[0] -= cell
         return self.finish(table / len(y))
 
-    def _slopes(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _linear(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.binary:
             x, y, k = x == 1, y == 1, 2
         else:
             classes = np.union1d(x, y)
             x, y, k = np.searchsorted(classes, x), np.searchsorted(classes, y), len(classes)
-        cells = y.astype(np.intp) * k + x  # [run, item]
+        cells = np.add(y * k, x, dtype=np.intp)  # [run, item]
         counts = np.stack([np.bincount(row, minlength=k * k) for row in cells])
         table = counts.T.reshape(k, k, 1, len(x)) / len(y)
         # Of each cell in turn a little more, then a little less, which is less than one example holds.
         one = np.eye(k * k).reshape(k, k, k * k, 1)
         step = 1e-3 / len(y)
         up, down = (self.finish((table + h * one) / (1 + h)) for h in (step, -step))
-        slopes = (up - down) / (2 * step)  # [cell, run]
-        return np.stack([of_run[row] for of_run, row in zip(slopes.T, cells, strict=True)])
+        of_cells = (up - down).T / (2 * step)  # [run, cell]
+        slopes = np.empty(cells.shape)
+        for run, row, into in zip(of_cells, cells, slopes, strict=True):
+            np.take(run, row, out=into, mode="clip")  # which needs no copy; every cell is one of the run's
+        return self.finish(table)[0], slopes
 
 
 @dataclass(frozen=True)
@@ -129,11 +136,11 @@ class Moments(Scorer):
         mx, my, xx, yy, xy = np.split(sums, np.cumsum([len(f) for f in features])[:-1], axis=1)
         return _ratio(xy - mx * my, np.sqrt(np.maximum((xx - mx * mx) * (yy - my * my), 0.0)))
 
-    def _slopes(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _linear(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x, y = (_standard(v) for v in (self.prepare(x), self.prepare(y[None])))
         r = (x * y).mean(axis=1, keepdims=True)
         # Devlin, Gnanadesikan & Kettenring 1975; a constant side has 0 everywhere.
-        return np.asarray(x * y - r * (x * x + y * y) / 2)
+        return r[:, 0], np.asarray(x * y - r * (x * x + y * y) / 2)
 
 
 def _accuracy(table: np.ndarray) -> np.ndarray:

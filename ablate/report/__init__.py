@@ -89,8 +89,8 @@ def write_report(root: Path) -> Path:
 
     with Hands() as hands:
         study, (records, damage) = read_study(root), load_records(root)
-        scoring = hands.score(root, records)
         curves, problems = read_curves(root, ((r.trial, r.arm, r.block) for r in records))
+        scoring = hands.score(root, records)
         found = analyze(study, records, damage, Evidence(curves=curves, problems=tuple(problems)))
         scored = [part.result() for part in scoring]
         found = with_tasks(found, (tasks for tasks, _ in scored))

@@ -12,6 +12,7 @@ import multiprocessing
 import pickle
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import forkserver
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,12 +30,14 @@ FIGURES = ("forest", "tasks", "curves", "mechanism", "speed", "best-of-k", "pare
 
 
 class Hands:
-    """Processes that get ready when this begins; its end waits for what they were given to draw."""
+    """Processes that get ready when this begins; its end waits for what they were given to draw.
+
+    Whoever gives them work before they are ready waits for it: a second and a half after the start.
+    """
 
     def __init__(self) -> None:
         self._pool = ProcessPoolExecutor(HANDS, _context())
         self._drawn: list[Future[set[str]]] = []
-        self._ready = [self._pool.submit(_get_ready) for _ in range(HANDS)]
 
     def score(self, root: Path, records: Iterable[Record]) -> list[Future[tuple[TaskFindings, list[str]]]]:
         """Begin to score the predictions of every task; of each its findings and what could not be read."""
@@ -54,8 +57,6 @@ class Hands:
         """Wait for the last figure; raises what went wrong with it."""
         self._pool.shutdown(cancel_futures=error is not None)
         if error is None:
-            for ready in self._ready:
-                ready.result()
             _tell_of({letter for done in self._drawn for letter in done.result()})
 
 
@@ -83,21 +84,18 @@ def _largest_first(root: Path, records: Iterable[Record]) -> list[str]:
 
 
 def _context() -> Any:
-    """How processes begin: not forked from this one, for whoever writes a report may have threads."""
+    """How processes begin: not forked from this one, for whoever writes a report may have threads, but where
+    that is possible from one that has imported everything once and begins no threads.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    # Forked from a process that has imported everything once, and begins no threads.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "ablate.report.paper", "__main__"])
+    context.set_forkserver_preload(["ablate.cli", __name__, "ablate.report.paper"])
+    forkserver.ensure_running()  # and goes on: it imports while records are read
     return context
 
 
 # --- in a process of its own ---------------------------------------------------------------------------
-
-
-def _get_ready() -> None:
-    """Load matplotlib while there is nothing to draw yet."""
-    from ablate.report import paper  # noqa: F401
 
 
 def _score(root: Path, metric: str) -> tuple[TaskFindings, list[str]]:
