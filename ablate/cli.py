@@ -213,6 +213,9 @@ def status(study: StudyOrDir, runs: Runs = RUNS, form: Format = Shape.text) -> N
 @app.command()
 def report(study: StudyOrDir, runs: Runs = RUNS) -> None:
     """Write findings, tables and pages again from the records; prints the path of the page."""
+    from ablate.processes import reporting
+
+    reporting()  # half a second of imports there, while this process has its own
     from ablate.report import write_report
     from ablate.scheduling.find import run_folder
 

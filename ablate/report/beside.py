@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
 import pickle
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import forkserver
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +18,7 @@ from typing import Any, Self
 from ablate.analysis import Findings
 from ablate.analysis.evidence import Evidence, read_predictions, scored
 from ablate.analysis.tasks import TaskFindings, score
+from ablate.processes import reporting
 from ablate.records import Record, StudyPaths, load_records, read_study
 from ablate.records.store import write_bytes
 
@@ -36,7 +35,7 @@ class Hands:
     """
 
     def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(HANDS, _context())
+        self._pool = ProcessPoolExecutor(HANDS, reporting())
         self._drawn: list[Future[set[str]]] = []
 
     def score(self, root: Path, records: Iterable[Record]) -> list[Future[tuple[TaskFindings, list[str]]]]:
@@ -81,18 +80,6 @@ def _largest_first(root: Path, records: Iterable[Record]) -> list[str]:
             if metric not in sizes and path.exists():
                 sizes[metric] = path.stat().st_size
     return sorted(sizes, key=lambda metric: -sizes[metric])
-
-
-def _context() -> Any:
-    """How processes begin: not forked from this one, for whoever writes a report may have threads, but where
-    that is possible from one that has imported everything once and begins no threads.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ablate.cli", __name__, "ablate.report.paper"])
-    forkserver.ensure_running()  # and goes on: it imports while records are read
-    return context
 
 
 # --- in a process of its own ---------------------------------------------------------------------------
