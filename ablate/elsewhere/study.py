@@ -194,7 +194,7 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
     found = []
     arms = list(dict.fromkeys(run.arm for run in runs))
     if declared.baseline not in arms:
-        found.append(f"no run is of the baseline '{declared.baseline}'{_near(declared.baseline, arms)}")
+        found.append(f"no run is of the baseline '{declared.baseline}'{near(declared.baseline, arms)}")
     metrics = list(dict.fromkeys(metric_name(m) for run in runs for m in run.metrics))
     outcome = metric_name(declared.outcome)
     if declared.direction is None and outcome in metrics and names.direction(outcome) is None:
@@ -209,7 +209,7 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
             if spent
             else ""
         )
-        found.append(f"no run has a number for '{declared.outcome}'{why or _near(outcome, metrics)}")
+        found.append(f"no run has a number for '{declared.outcome}'{why or near(outcome, metrics)}")
     if not 0 < declared.margin <= HUGE:
         found.append(
             "the margin is the largest difference that would not matter, a finite number above 0; "
@@ -253,10 +253,11 @@ def _doubled(runs: Sequence[ImportedRun]) -> list[str]:
     ]
 
 
-def _near(given: str, known: Sequence[str]) -> str:
+def near(given: str, known: Sequence[str]) -> str:
+    """What a name may have meant, and what there is."""
     known = [" ".join(name.split())[:80] for name in known]
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
+    found = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
+    hint = f"; did you mean '{found[0]}'?" if found else "."
     return f"{hint} There are {', '.join(known[:20]) or 'none'}"
 
 

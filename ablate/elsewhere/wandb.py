@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ablate.elsewhere.study import ImportedRun, RunsError
+from ablate.elsewhere.study import ImportedRun, RunsError, near
 from ablate.tracking.names import OCCUPIED
 from ablate.tracking.runs import TrackedRun, read_runs
 
@@ -28,22 +28,33 @@ def read_project(
     """
     runs = list(read_runs(path, group))
     going = [run.name for run in runs if run.state in _GOING]
-    problems: list[str] = []
-    found = [_run(run, arm, block, problems) for run in runs if run.state not in _GOING]
-    if problems:
-        raise RunsError("\n".join(f"wandb:{path}: {problem}" for problem in problems))
+    lacking: dict[str, list[str]] = {}
+    found = [_run(run, arm, block, lacking) for run in runs if run.state not in _GOING]
+    if lacking:
+        settings = sorted({name for run in runs for name in run.config})
+        raise RunsError("\n".join(_told(path, *problem, settings) for problem in lacking.items()))
     shown = f"{', '.join(going[:10])}{' …' if len(going) > 10 else ''}"
     return found, [f"{len(going)} run(s) that had not ended were left out: {shown}"] if going else []
 
 
-def _run(run: TrackedRun, arm: str | None, block: str | None, problems: list[str]) -> ImportedRun:
-    name = _arm(run, arm)
+def _told(path: str, setting: str, runs: Sequence[str], known: Sequence[str]) -> str:
+    """That runs lack a setting, or what would tell their arm (no setting), and the way out."""
+    of = f"wandb:{path}: {', '.join(runs[:3])}{f' and {len(runs) - 3} runs more' if len(runs) > 3 else ''}: "
+    if not setting:
+        there = ", ".join(known[:20]) or "none"
+        return f"{of}neither a job type nor a setting 'arm'; name one with --arm. There are {there}"
+    usual = "without --arm the arm is the job type, and the block stands in the run's name or its seed"
+    return f"{of}no setting '{setting}'{near(setting, known)}; {usual}"
+
+
+def _run(run: TrackedRun, arm: str | None, block: str | None, lacking: dict[str, list[str]]) -> ImportedRun:
+    """`lacking`: setting → runs without it, added to."""
+    name, place = _arm(run, arm), f"run {run.name} ({run.id})"
     if name is None:
-        what = f"no setting '{arm}'" if arm else "neither a job type nor a setting 'arm'; name one with --arm"
-        problems.append(f"run {run.name} ({run.id}): {what}")
+        lacking.setdefault(arm or "", []).append(place)
     seed = None if block in ("none", "") else _block(run, block)
-    if block not in (None, "none", "") and seed is None:
-        problems.append(f"run {run.name} ({run.id}): no setting '{block}'")
+    if block and block != "none" and seed is None:
+        lacking.setdefault(block, []).append(place)
     # A setting of words that names the arms is no change of its own; one of numbers is what they differ in.
     label = None if arm and _number(run.config.get(arm)) else arm
     ignored = {label, block, "seed", "block", "arm", "study_id"}

@@ -101,8 +101,13 @@ def test_arm_and_block_may_be_settings(server, tmp_path):
     root = bring("wandb:me/mine", tmp_path / "lr", baseline="0.001", outcome="glue/average", margin=0.5,
                  arm="lr", block="none")  # fmt: skip
     assert [arm.name for arm in load_findings(root).arms] == ["lr=0.001"]
-    with pytest.raises(RunsError, match="no setting 'nothing'"):
+    with pytest.raises(RunsError, match="no setting 'nothing'") as told:
         bring("wandb:me/mine", tmp_path / "x", baseline="a", outcome="m/x", margin=1, arm="nothing")
+    assert len(str(told.value).splitlines()) == 1
+    assert "There are " in str(told.value)
+    assert "without --arm the arm is the job type" in str(told.value)
+    with pytest.raises(RunsError, match="did you mean 'lr'"):
+        bring("wandb:me/mine", tmp_path / "x", baseline="a", outcome="m/x", margin=1, arm="lrr")
 
 
 def test_a_project_that_cannot_be_read_says_so(server, tmp_path):
