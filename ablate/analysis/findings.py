@@ -564,6 +564,8 @@ class Findings:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, float, int)):  # nearly all of 100,000 values
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -60,12 +60,12 @@ def task_findings(
     return found
 
 
-def score(study: FrozenStudy, records: Sequence[Record], evidence: Evidence) -> TaskFindings:
+def scored(study: FrozenStudy, records: Sequence[Record]) -> Callable[[Evidence], TaskFindings]:
     """What `analyze` finds on tasks alone: of the predictions of one task, its part of it."""
     from ablate.analysis.contrasts import references
 
     study, kept = compared(study, records)
-    return task_findings(study, observe(study, kept), references(study), evidence)
+    return functools.partial(task_findings, study, observe(study, kept), references(study))
 
 
 def with_tasks(found: Findings, scored: Iterable[TaskFindings]) -> Findings:

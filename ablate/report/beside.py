@@ -9,15 +9,15 @@ from __future__ import annotations
 import functools
 import logging
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ablate.analysis import Findings
+from ablate.analysis import Findings, tasks
 from ablate.analysis.evidence import Evidence, read_predictions, scored
-from ablate.analysis.tasks import TaskFindings, score
+from ablate.analysis.tasks import TaskFindings
 from ablate.processes import reporting
 from ablate.records import Record, StudyPaths, load_records, read_study
 from ablate.records.store import write_bytes
@@ -86,14 +86,15 @@ def _largest_first(root: Path, records: Iterable[Record]) -> list[str]:
 
 
 def _score(root: Path, metric: str) -> tuple[TaskFindings, list[str]]:
-    study, records = _study(root)
+    records, score = _study(root)
     predictions, problems = read_predictions(root, records, {metric})
-    return score(study, records, Evidence(predictions)), problems
+    return score(Evidence(predictions)), problems
 
 
-@functools.cache
-def _study(root: Path) -> tuple[Any, list[Record]]:
-    return read_study(root), load_records(root)[0]
+@functools.cache  # for all tasks, one after the other
+def _study(root: Path) -> tuple[list[Record], Callable[[Evidence], TaskFindings]]:
+    records = load_records(root)[0]
+    return records, tasks.scored(read_study(root), records)
 
 
 def _draw(folder: Path, work: bytes, name: str) -> set[str]:

@@ -15,8 +15,8 @@ import functools
 import io
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import matplotlib
 import matplotlib.ticker
@@ -32,6 +32,8 @@ from ablate.report import numbers
 from ablate.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SHOWN, SKY, VERDICTS, _axis, _color
 from ablate.report.series import Bar, Curve, Heat, Pace, absent, by_size, mean_curve, point_words
 from ablate.report.strips import near, ticks
+
+T = TypeVar("T")
 
 WIDTH = 6.75  # in
 ROWS = 32  # of a figure on one page; the largest effects of more
@@ -247,12 +249,13 @@ def forest(found: Findings, bars: Sequence[Bar]) -> Figure:
     ] + [f"{why}  inconclusive" for _, why in without]
     for row, text in enumerate(told):
         axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=NUMBERS)
-    for row, bar in enumerate(shown):
-        color = VERDICTS[bar.verdict]
-        if bar.low is not None and bar.high is not None:
-            axes.plot([bar.low, bar.high], [row, row], color=color, lw=1.6, solid_capstyle="butt")
-        axes.plot(bar.points, [row + 0.3] * len(bar.points), ".", color=color, ms=2.4, alpha=0.7)
-        axes.plot([bar.estimate], [row], MARKERS[bar.verdict], color=color, ms=4.6)
+    for verdict, bars_of in _by_verdict(list(enumerate(shown)), lambda of: of[1].verdict):
+        color = VERDICTS[verdict]
+        _spans(axes.hlines, [(row, bar.low, bar.high) for row, bar in bars_of], color=color, lw=1.6)
+        below = [(point, row + 0.3) for row, bar in bars_of for point in bar.points]
+        axes.plot(*_pairs(below), ".", color=color, ms=2.4, alpha=0.7)
+        marks = [(bar.estimate, row) for row, bar in bars_of]
+        axes.plot(*_pairs(marks), MARKERS[verdict], color=color, ms=4.6)
     right = max(breadth(text, NUMBERS) for text in told)
     room = min(WIDTH / 2, WIDTH - right - 1.6)  # the intervals keep an inch and a half
     arms = shortened([*(bar.arm for bar in shown), *(arm for arm, _ in without)], room, TICKS)
@@ -363,19 +366,44 @@ def speed(found: Findings, points: Sequence[Pace]) -> Figure:
     _margin(axes.axhspan, axes.axhline, found)
     axes.axvline(0, color=GREY, lw=0.6)
     alpha = 1.0 if len(points) <= 12 else 0.3  # two lines of each arm: sixty hide the marks
-    for pace in points:
-        bar, at = pace.bar, 100 * pace.share
-        thin: Any = {"color": VERDICTS[bar.verdict], "lw": 0.9, "alpha": alpha}
-        if bar.low is not None and bar.high is not None:
-            axes.plot([at, at], [bar.low, bar.high], **thin)
-        if pace.low is not None and pace.high is not None:
-            axes.plot([100 * pace.low, 100 * pace.high], [bar.estimate] * 2, **thin)
-        axes.plot([at], [bar.estimate], MARKERS[bar.verdict], color=VERDICTS[bar.verdict], ms=4, zorder=3)
+    for verdict, paces in _by_verdict(points, lambda pace: pace.bar.verdict):
+        color = VERDICTS[verdict]
+        thin: Any = {"color": color, "lw": 0.9, "alpha": alpha}
+        _spans(axes.vlines, [(100 * p.share, p.bar.low, p.bar.high) for p in paces], **thin)
+        _spans(axes.hlines, [(p.bar.estimate, _percent(p.low), _percent(p.high)) for p in paces], **thin)
+        marks = [(100 * p.share, p.bar.estimate) for p in paces]
+        axes.plot(*_pairs(marks), MARKERS[verdict], color=color, ms=4, zorder=3)
     if len(points) <= 8:
         _name(axes, [pace for pace in points if pace.bar.verdict in ("helps", "hurts")])
     axes.set_xlabel("change in tokens per second (%)")
     axes.set_ylabel(_lines(_delta(found), 2.2))
     return figure
+
+
+def _by_verdict(items: Sequence[T], verdict: Callable[[T], str]) -> list[tuple[str, list[T]]]:
+    """One drawing for all of a colour: one for each interval of 200 arms took a second."""
+    found: dict[str, list[T]] = {}
+    for item in items:
+        found.setdefault(verdict(item), []).append(item)
+    return list(found.items())
+
+
+def _spans(
+    lines: Callable[..., Any], spans: Iterable[tuple[float, float | None, float | None]], **look: Any
+) -> None:
+    """Lines at places, each from one value to another; those without an interval left out."""
+    whole = [(at, low, high) for at, low, high in spans if low is not None and high is not None]
+    if whole:
+        lines(*zip(*whole, strict=True), **look)
+
+
+def _pairs(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Abscissas and ordinates."""
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _name(axes: Any, points: Sequence[Pace]) -> None:
@@ -407,13 +435,16 @@ def mechanism(found: Findings) -> Figure:
         ("by speed", ORANGE, "D", 0.25),
     )
     for label, color, marker, offset in parts:
-        for y, (_, m) in enumerate(rows):
-            e = {"equal time": m.equal_time, "equal tokens": m.equal_tokens, "by speed": m.speed}[label]
-            if e.low is not None and e.high is not None:
-                axes.plot([e.low, e.high], [y + offset] * 2, color=color, lw=1.3)
-            if e.estimate is not None:
-                name = label if y == 0 else "_nolegend_"
-                axes.plot([e.estimate], [y + offset], marker, color=color, ms=3.6, label=name)
+        found_of = [
+            (
+                y + offset,
+                {"equal time": m.equal_time, "equal tokens": m.equal_tokens, "by speed": m.speed}[label],
+            )
+            for y, (_, m) in enumerate(rows)
+        ]
+        _spans(axes.hlines, [(y, e.low, e.high) for y, e in found_of], color=color, lw=1.3)
+        marks = [(e.estimate, y) for y, e in found_of if e.estimate is not None]
+        axes.plot(*_pairs(marks), marker, color=color, ms=3.6, label=label)
     axes.set_yticks(range(len(rows)), shortened([name for name, _ in rows], WIDTH / 2, TICKS))
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)

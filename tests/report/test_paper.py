@@ -159,7 +159,7 @@ def test_a_long_name_loses_its_middle() -> None:
 def test_the_speed_figure_has_the_interval_of_the_speed() -> None:
     found = made(ARMS["plain"])
     axes = drawn(found)["speed"].axes[0]
-    lines = [list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    lines = [list(ends[:, 0]) for spans in axes.collections for ends in spans.get_segments()]
     for pace in series.speeds(found):
         assert pace.low is not None
         assert pace.high is not None
