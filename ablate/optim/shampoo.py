@@ -7,17 +7,17 @@ from typing import Any
 
 import pytorch_optimizer
 import torch
-from pytorch_optimizer.optimizer.utils.matrix import compute_power_svd
 from torch import Tensor
 
 
 class Shampoo(pytorch_optimizer.Shampoo):
-    """Differs from the library's in two things.
+    """Differs from the library's in three things.
 
     Its inverse roots are zero until they are first computed, so that the first steps would change nothing;
     here they are the identity, which makes those steps gradient descent's. And a side longer than `largest`
     keeps the diagonal of its preconditioner alone: that of a table of 8192 words would be a matrix of 268 MB,
     multiplied twice in every step and taken apart every few steps, in minutes; of 32768 words, 64 times that.
+    And roots are finite (`inverse_root`).
     """
 
     def __init__(self, groups: Any, lr: float, *, largest: int, **settings: Any) -> None:
@@ -66,9 +66,20 @@ class Shampoo(pytorch_optimizer.Shampoo):
             else:
                 statistics.addmm_(unfolded, unfolded.t())
                 if due:
-                    root.copy_(compute_power_svd(statistics, 2 * p.ndim))
+                    root.copy_(inverse_root(statistics, 2 * p.ndim, group["matrix_eps"]))
                 # The root of nearly singular statistics is not quite symmetric; this is the library's side.
                 near = 0 if dim == p.ndim - 1 else 1
                 move = torch.tensordot(move, root, dims=([dim], [near])).movedim(-1, dim)
         state["momentum_buffer"] = move
         p.add_(move, alpha=-group["lr"])
+
+
+def inverse_root(statistics: Tensor, order: int, least: float) -> Tensor:
+    """statistics^(−1/order) of a positive semidefinite matrix that began as `least` times the identity.
+
+    None of its eigenvalues is smaller, but beside large ones rounding leaves them anywhere below, at zero on
+    some processors: a gradient of equal columns had an infinite root, and the parameters were NaN.
+    """
+    dtype = torch.float64 if statistics.dtype == torch.float64 else torch.float32
+    u, values, vh = torch.linalg.svd(statistics.to(dtype), full_matrices=False)
+    return ((u * values.clamp(min=least / 2).pow(-1.0 / order)) @ vh).to(statistics.dtype)

@@ -321,6 +321,13 @@ def test_shampoo_steps_on_a_table_of_words():
     assert sum(t.numel() for t in optimizer.state[table].values()) < 10 * table.numel()
 
 
+def test_shampoos_root_of_statistics_that_rounding_made_singular_is_finite():
+    from ablate.optim.shampoo import inverse_root
+
+    singular = torch.diag(torch.tensor([16.0, 0.0]))
+    assert inverse_root(singular, 4, 2e-4).tolist() == [[0.5, 0.0], [0.0, pytest.approx(10.0)]]
+
+
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("signed", [True, False])
 def test_a_code_looked_up_is_the_code_searched_for(signed: bool, bits: int):
