@@ -27,7 +27,8 @@ from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
 from ablate.analysis import metrics as names
-from ablate.analysis.findings import Findings, Front
+from ablate.analysis.findings import Findings, Front, Mechanism
+from ablate.analysis.paired import Effect
 from ablate.report import numbers
 from ablate.report.figures import BLUE, GREEN, GREY, ORANGE, RED, SHOWN, SKY, VERDICTS, _axis, _color
 from ablate.report.series import Bar, Curve, Heat, Pace, absent, by_size, mean_curve, point_words
@@ -429,21 +430,15 @@ def mechanism(found: Findings) -> Figure:
     figure = _page(WIDTH, 1.1 + 0.36 * len(rows))
     axes = figure.subplots()
     axes.axvline(0, color=GREY, lw=0.8)
-    parts = (
-        ("equal time", BLUE, "o", -0.25),
-        ("equal tokens", GREEN, "s", 0.0),
-        ("by speed", ORANGE, "D", 0.25),
+    parts: tuple[tuple[str, Callable[[Mechanism], Effect], str, str, float], ...] = (
+        ("equal time", lambda m: m.equal_time, BLUE, "o", -0.25),
+        ("equal tokens", lambda m: m.equal_tokens, GREEN, "s", 0.0),
+        ("by speed", lambda m: m.speed, ORANGE, "D", 0.25),
     )
-    for label, color, marker, offset in parts:
-        found_of = [
-            (
-                y + offset,
-                {"equal time": m.equal_time, "equal tokens": m.equal_tokens, "by speed": m.speed}[label],
-            )
-            for y, (_, m) in enumerate(rows)
-        ]
-        _spans(axes.hlines, [(y, e.low, e.high) for y, e in found_of], color=color, lw=1.3)
-        marks = [(e.estimate, y) for y, e in found_of if e.estimate is not None]
+    for label, part, color, marker, offset in parts:
+        effects = [(y + offset, part(m)) for y, (_, m) in enumerate(rows)]
+        _spans(axes.hlines, [(y, e.low, e.high) for y, e in effects], color=color, lw=1.3)
+        marks = [(e.estimate, y) for y, e in effects if e.estimate is not None]
         axes.plot(*_pairs(marks), marker, color=color, ms=3.6, label=label)
     axes.set_yticks(range(len(rows)), shortened([name for name, _ in rows], WIDTH / 2, TICKS))
     axes.tick_params(axis="y", length=0)
