@@ -570,6 +570,35 @@ def bench_precision(
     _json(found) if form is Shape.json else print(precision.markdown(table, without))
 
 
+@bench_app.command("attention")
+def bench_attention(
+    recipe: OfRecipe = "crammed-small",
+    device: OnDevice = None,
+    precision: InPrecision = None,
+    length: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="tokens of a row; may be repeated; default: 64, 128, 256 and 512"),
+    ] = None,
+    micro_batch: Annotated[int, typer.Option(min=1, help="rows of the first length")] = 32,
+    threads: Threads = 1,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    form: Format = Shape.text,
+) -> None:
+    """One layer's attention by backend, row length and kind of bias, forward and backward, beside the
+    model's choice.
+    """
+    from ablate.bench import attention
+    from ablate.bench.subjects import changed
+    from ablate.scheduling.steps import find_recipe
+
+    found = attention.bench(
+        changed(find_recipe(recipe), precision=precision), device=device, threads=threads,
+        lengths=length or attention.LENGTHS, rows=micro_batch, rounds=rounds,
+        tell=lambda text: print(text, file=sys.stderr),
+    )  # fmt: skip
+    _json(attention.to_dict(found)) if form is Shape.json else _show(attention.terminal(found), width=160)
+
+
 @bench_app.command("levels")
 def bench_levels(
     only: Annotated[
@@ -666,7 +695,10 @@ def bench_trial(
     ] = None,
     compiled: Annotated[bool | None, typer.Option(help="default: the recipe's")] = None,
     accumulated: Annotated[int, typer.Option(min=1, help="micro-batches of an update")] = 1,
-    micro_batches: Annotated[int, typer.Option(min=2, help="per round")] = 1000,
+    micro_batches: Annotated[int, typer.Option(min=2, help="of the trial, per round")] = 1000,
+    by_hand: Annotated[
+        int | None, typer.Option(min=2, help="micro-batches of the loop; default: as many")
+    ] = None,
     threads: Threads = 1,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     form: Format = Shape.text,
@@ -681,10 +713,24 @@ def bench_trial(
     )
     found = whole.bench(
         chosen, recipe, device=device, threads=threads, rows=micro_batch or size_of(chosen)[0],
-        accumulated=accumulated, micro_batches=micro_batches, rounds=rounds,
+        accumulated=accumulated, micro_batches=micro_batches, by_hand=by_hand, rounds=rounds,
         tell=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
     _json(found.to_dict()) if form is Shape.json else print(found.text())
+
+
+@bench_app.command("gpu")
+def bench_gpu(
+    source: Annotated[str, typer.Option(help="a glob of text files to train on")],
+    out: Annotated[Path, typer.Option(help="a folder for the JSON of every part")],
+    minutes: Annotated[float, typer.Option(min=1, help="what does not fit is left out, and said")] = 10.0,
+) -> None:
+    """Everything a GPU is to be measured in, in one go: trials, peers, kernels, attention, fp8, levels."""
+    from ablate.bench import suite
+
+    found = suite.measure(source, out, minutes, tell=lambda text: print(text, file=sys.stderr))
+    print(f"{out}: {sum(one.state == 'done' for one in found)} of {len(found)} parts done")
+    raise typer.Exit(0 if all(one.state == "done" for one in found) else 1)
 
 
 @bench_app.command("data")

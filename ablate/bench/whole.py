@@ -41,7 +41,8 @@ class Whole(Run):
     length: int
     accumulated: int  # micro-batches of an update
     vocabulary: int
-    micro_batches: int  # of a round
+    micro_batches: int  # of the trial, in a round
+    by_hand: int  # of the loop
     rounds: int
     trial_seconds: list[float]  # of a micro-batch, one per round, updates shared among micro-batches
     by_hand_seconds: list[float]
@@ -73,6 +74,7 @@ class Whole(Run):
     def text(self) -> str:
         """For a terminal."""
         clock = "CPU-second" if self.clock == "cpu" else "second"
+        convention = self.convention[0].upper() + self.convention[1:]
         hand = self.micro_batch * self.length / statistics.median(self.by_hand_seconds)
         spreads = [measure.spread(values) for values in (self.trial_seconds, self.by_hand_seconds)]
         memory = (
@@ -89,8 +91,8 @@ class Whole(Run):
             f"of the product       {self.mfu:12.1%} of {self.product_flops_per_second / 1e12:.3f} TFLOP/s, "
             f"measured in this run\n"
             f"{memory}"
-            f"Medians of {self.rounds} rounds of {self.micro_batches} micro-batches in turns, the first step "
-            f"aside; load {self.load[0]:g}. {self.convention[0].upper()}{self.convention[1:]}."
+            f"Medians of {self.rounds} rounds in turns, of {self.micro_batches} micro-batches and "
+            f"{self.by_hand} of the loop, the first step aside; load {self.load[0]:g}. {convention}."
         )
 
 
@@ -103,10 +105,14 @@ def bench(
     rows: int,
     accumulated: int = 1,
     micro_batches: int = 1000,
+    by_hand: int | None = None,
     rounds: int = 3,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Whole:
-    """Train `rows` rows at a time, `accumulated` of those an update. Raises BenchError, DataError."""
+    """Train `rows` rows at a time, `accumulated` of those an update; `by_hand` micro-batches in the loop, by
+    default as many as in the trial. Raises BenchError, DataError.
+    """
+    by_hand = by_hand or micro_batches
     where = place(device, threads)
     require_possible(recipe, where)
     clock = clock_of(where)
@@ -122,13 +128,13 @@ def bench(
         for turn in range(rounds):
             tell(f"round {turn + 1} of {rounds}")
             trials.append(_trial(recipe, data, micro_batches, where, root / f"trial-{turn}", threads))
-            loops.append(_by_hand(recipe, data, micro_batches, where))
+            loops.append(_by_hand(recipe, data, by_hand, where))
         memory = torch.cuda.max_memory_allocated(where) / 2**30 if where.type == "cuda" else None
     tell("the product")
     return Whole(
         recipe=name, compiled=recipe.train.compile, micro_batch=rows, length=recipe.data.length,
-        accumulated=accumulated, vocabulary=vocabulary_of(data), micro_batches=micro_batches, rounds=rounds,
-        trial_seconds=trials, by_hand_seconds=[seconds for seconds, _ in loops],
+        accumulated=accumulated, vocabulary=vocabulary_of(data), micro_batches=micro_batches, by_hand=by_hand,
+        rounds=rounds, trial_seconds=trials, by_hand_seconds=[seconds for seconds, _ in loops],
         data_share=statistics.median(share for _, share in loops),
         flops_per_token=flops_per_token(recipe, vocabulary_of(data)),
         product_flops_per_second=measure.product_rate(dtype_of(recipe), where, clock),
