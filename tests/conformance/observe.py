@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ablate.tracking.null import Null
 from ablate.training import Trained, train
 
 BUDGET = Budget.parse("6 steps")
+HELD_OUT = 64  # rows
 
 
 NOISE = 1e-5  # relative; sums in another order differ by less, and are no bite
@@ -100,9 +101,13 @@ def data_root() -> Iterator[None]:
 
 
 def prepared(recipe: Recipe) -> Prepared:
-    """Its corpus, from a cache of this process."""
+    """Its corpus, from a cache of this process; of what is held out so much as tells two models apart.
+
+    All of it, up to 1024 rows for six steps of eight, took a third of the time of a training, in bf16 half.
+    """
     with data_root():
-        return prepare(recipe.data, scratch() / "cache")
+        whole = prepare(recipe.data, scratch() / "cache")
+    return replace(whole, validation=whole.validation[:HELD_OUT])
 
 
 @functools.cache
