@@ -38,6 +38,35 @@ class Tab:
         self.page.goto(path.as_uri())
 
 
+@pytest.fixture(scope="module")
+def shelf():
+    """path → a tab that tests left as they found it."""
+    tabs = {}
+    yield tabs
+    for tab in tabs.values():
+        tab.context.close()
+
+
+@pytest.fixture
+def shared_page(browser, shelf):
+    """shared_page(path) → a page on a desk in light, loaded (5 s of CPU time) only if a test has changed it."""
+    used = []
+
+    def opened(path):
+        if path not in shelf:
+            shelf[path] = Tab(browser, path)
+            shelf[path].page.wait_for_selector("#figure-curves .plot-container")
+            shelf[path].page.evaluate("window.asFound = document.documentElement.outerHTML")
+        used.append(path)
+        return shelf[path].page
+
+    yield opened
+    for path in used:
+        page = shelf[path].page
+        if not page.evaluate("scrollY === 0 && document.documentElement.outerHTML === window.asFound"):
+            shelf.pop(path).context.close()
+
+
 @pytest.fixture
 def open_page(browser):
     """open_page(path, viewport=…, color_scheme=…) → Tab."""

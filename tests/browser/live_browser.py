@@ -92,7 +92,8 @@ class Watched:
             from axe_playwright_python.sync_playwright import Axe
         except ImportError:
             return []
-        found = Axe().run(self.page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
+        asked = {"runOnly": ["wcag2a", "wcag2aa"], "resultTypes": ["violations"]}
+        found = Axe().run(self.page, options=asked).response["violations"]
         return [f"{v['id']}: {[n['html'][:120] for n in v['nodes']]}" for v in found]
 
     def strangers(self, url: str) -> list[str]:
