@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.commands import ablate
 from tests.scheduling.clusters import PASSWORD, Postgres, free_port, postgres  # noqa: F401  fixture
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,16 +24,25 @@ outcome: {metric: eval/mlm_loss, margin: 0.1}
 """
 
 
-def refusal(folder: Path, run: str, *arguments: str, **environment: str) -> str:
-    """The one line that `ablate run` says of a study with this `run:`."""
+def started(*arguments: str, cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    known = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    return subprocess.run(
+        [sys.executable, "-m", "ablate", *arguments],
+        capture_output=True, text=True, timeout=200, cwd=cwd,
+        env={**known, "PYTHONPATH": str(ROOT), **environment},
+    )  # fmt: skip
+
+
+def refusal(folder: Path, run: str, *arguments: str, process: bool = False, **environment: str) -> str:
+    """The one line that `ablate run` says of a study with this `run:`.
+
+    As a process where libraries of its own say something too, or read the environment when they are imported.
+    """
     study = folder / "bad.yaml"
     study.write_text(f"{STUDY}run: {run}\n")
-    known = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    done = subprocess.run(
-        [sys.executable, "-m", "ablate", "run", str(study), "--runs", str(folder / "runs"), *arguments],
-        capture_output=True, text=True, timeout=200, cwd=folder,
-        env={**known, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment},
-    )  # fmt: skip
+    command = ["run", str(study), "--runs", str(folder / "runs"), *arguments]
+    environment = {"CUDA_VISIBLE_DEVICES": "", **environment}
+    done = (started if process else ablate)(*command, cwd=folder, environment=environment)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -60,7 +71,7 @@ def test_a_wrong_password_or_name_is_refused_without_the_password(tmp_path: Path
 
 
 def test_a_study_that_insists_on_gpus_is_refused_where_there_are_none(tmp_path: Path) -> None:
-    said = refusal(tmp_path, "{gpus_per_trial: 1}")
+    said = refusal(tmp_path, "{gpus_per_trial: 1}", process=True)
     assert said.startswith("error: each trial asks for a GPU (run.gpus_per_trial: 1) and none is visible")
     assert "0 to train on CPUs" in said
 
@@ -74,7 +85,7 @@ def test_more_workers_than_gpus_are_refused(tmp_path: Path) -> None:
 @pytest.mark.representative
 def test_a_ray_study_without_a_cluster_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    said = refusal(tmp_path, f"{{executor: {{kind: ray, address: '127.0.0.1:{free_port()}'}}}}")
+    said = refusal(tmp_path, f"{{executor: {{kind: ray, address: '127.0.0.1:{free_port()}'}}}}", process=True)
     assert said.startswith("error: run.executor: no Ray cluster at 127.0.0.1:")
     assert "ray start --head" in said
 
@@ -82,7 +93,7 @@ def test_a_ray_study_without_a_cluster_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_gpu_study_is_refused_by_a_ray_cluster_of_cpus(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    said = refusal(tmp_path, "{executor: ray, gpus_per_trial: 1}")
+    said = refusal(tmp_path, "{executor: ray, gpus_per_trial: 1}", process=True)
     assert "the Ray cluster has 0 GPUs and each trial asks for 1" in said
 
 
@@ -96,7 +107,8 @@ def test_a_slurm_study_without_slurm_is_refused(tmp_path: Path) -> None:
 def test_tasks_that_cannot_be_had_are_told_before_anything_trains(tmp_path: Path) -> None:
     evaluate = "{executor: local}\nevaluate: {glue: {tasks: [cola]}}"
     said = refusal(
-        tmp_path, evaluate, ABLATE_DATA="", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path.parent / "hub")
-    )
+        tmp_path, evaluate, process=True,
+        ABLATE_DATA="", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path.parent / "hub"),
+    )  # fmt: skip
     assert "task 'cola' could not be loaded from the hub (nyu-mll/glue)" in said
     assert "Set ABLATE_DATA to a folder that holds glue/cola/train.parquet" in said
