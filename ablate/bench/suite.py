@@ -1,4 +1,4 @@
-"""`ablate bench gpu`: what a GPU is to be measured in, in an order that fits a loan of ten minutes.
+"""`ablate bench gpu`: what a GPU is to be measured in, the most important first, sized for ten minutes.
 
 Every part is a command of its own whose JSON stays in a folder, so that one that fails or runs out of time
 takes nothing else with it. Compiling takes a minute a model and processor cores alone, so at first everything
