@@ -70,9 +70,9 @@ def default(title: str, *, outcome: str, metrics: Sequence[str]) -> Dashboard:
     scores = [m for m in metrics if m.split("/")[0] in _SCORES and m != outcome]
     return Dashboard(title, (
         Section("Progress", "How far is the study?", (
-            Panel("progress", "Arms and blocks"),
+            Panel("progress", "Trials by arm"),
         )),
-        Section("Verdicts", "What do the blocks so far say?", (
+        Section("Verdicts", "What do the trials so far say?", (
             Panel("verdicts", f"Effects on {outcome}", outcome),
         )),
         Section("Loss", "Which arm learns more per second, and which per token?", (

@@ -185,6 +185,7 @@ def _study(study: FrozenStudy, title: str) -> dict[str, Any]:
         "metric": study.outcome["metric"],
         "label": names.label(str(study.outcome["metric"])),
         "blocks": len(study.blocks),
+        "unit": "block" if study.paired else "trial",  # what a column is: only blocks share anything
         "arms": [arm.name for arm in study.arms],
     }
 

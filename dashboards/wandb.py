@@ -242,23 +242,23 @@ def _save(root: Path, view: Any, page: Any) -> dict[str, str]:
 def markdown(found: Findings | None, done: bool) -> str:
     """The verdicts as a Markdown table, marked interim until the study is done."""
     if found is None or not found.contrasts:
-        return "No arm shares a completed block with its reference yet."
-    from ablate.report import numbers, tables
+        return "No arm can be held against its reference yet."
+    from ablate.report import negative, numbers, tables
 
     places = tables.effect_places(found)
     unit = f" ({found.outcome.unit})" if found.outcome.unit else ""
+    of_n = "blocks" if found.paired else "trials"
     lines = [
         found.answer,
         "",
         *([] if done else [f"**{INTERIM}**", ""]),
-        f"| arm | blocks | Δ {found.outcome.label}{unit} [CI] | adj. p | verdict |",
+        f"| arm | {of_n} | Δ {found.outcome.label}{unit} [CI] | adj. p | verdict |",
         "| --- | --- | --- | --- | --- |",
     ]
     for arm in found.arms:
         if (c := arm.contrast) is not None:
             shown = numbers.estimate(c.effect.estimate, c.effect.low, c.effect.high, places)
-            p = numbers.p_value(c.adjusted_p)
-            name = arm.name.replace("|", "\\|")
+            name, p = negative.markdown(arm.name), numbers.p_value(c.adjusted_p)
             lines.append(f"| {name} | {c.effect.n} / {arm.planned} | {shown} | {p} | {c.verdict} |")
     return "\n".join(lines)
 

@@ -60,7 +60,7 @@
     const p = state.progress, s = state.study;
     text(document.getElementById("study"), s.name);
     text(document.getElementById("question"), s.question);
-    text(document.getElementById("design"), `${s.design} · ${plural(s.arms.length, "arm")} × ${plural(s.blocks, "block")} · ${s.budget}`);
+    text(document.getElementById("design"), `${s.design} · ${plural(s.arms.length, "arm")} × ${plural(s.blocks, s.unit)} · ${s.budget}`);
     text(document.getElementById("now"), sentence());
     document.getElementById("pulse").className = p.finished ? (p.failed ? "failed" : "finished") : p.coordinator ? "running" : "";
     document.title = `${p.done}/${p.total} · ${state.study.title}`;
@@ -85,7 +85,7 @@
     const parts = Object.fromEntries(["complete", "failed", "running", "paused"].map((k) => [k, el("i", { className: k })]));
     bar.append(...Object.values(parts));
     const { table, cells } = makeMatrix();
-    const node = el("div", {}, tiles, bar, el("div", { className: "scroll long", tabIndex: 0, role: "region", ariaLabel: "Every trial by arm and block" }, table),
+    const node = el("div", {}, tiles, bar, el("div", { className: "scroll long", tabIndex: 0, role: "region", ariaLabel: `Every trial by arm and ${state.study.unit}` }, table),
       el("p", { className: "states" }, ...["✓ complete, with its outcome", "✗ failed", "% at work", "↻ paused, resumes", "· waiting"].map((k) => el("span", {}, k))));
     return { node, update: () => { drawTiles(values); drawBar(parts); drawCells(cells); } };
   };
@@ -106,7 +106,7 @@
   };
   const makeMatrix = () => {
     const cells = new Map(), head = el("tr", {}, el("td"));
-    for (let b = 0; b < state.study.blocks; b++) head.append(el("th", { scope: "col" }, `block ${b}`));
+    for (let b = 0; b < state.study.blocks; b++) head.append(el("th", { scope: "col" }, `${state.study.unit} ${b}`));
     const body = el("tbody");
     for (const arm of state.study.arms) {
       const row = el("tr", {}, el("th", { scope: "row" }, arm));
@@ -154,7 +154,7 @@
     if (v.interim) head.append(el("span", { className: "badge" }, "interim"));
     const drawn = rows.filter((r) => !r.absent), scale = axis(drawn, v.margin ?? 0);
     const body = el("tbody", {}, ...rows.map((r) => effectRow(r, v, scale)));
-    const heads = ["Arm", "Blocks", v.higher_is_better ? "worse ← → better" : "better ← → worse", `Δ${v.unit ? ` ${v.unit}` : ""} [CI]`, "adj. p", "Verdict"];
+    const heads = ["Arm", state.study.unit === "block" ? "Blocks" : "Trials", v.higher_is_better ? "worse ← → better" : "better ← → worse", `Δ${v.unit ? ` ${v.unit}` : ""} [CI]`, "adj. p", "Verdict"];
     const table = el("table", { className: "effects" }, el("thead", {}, el("tr", {}, ...heads.map((h, i) => el("th", { scope: "col", className: i === 1 || i === 3 || i === 4 ? "num" : "" }, h)))), body);
     const notes = [v.note, v.margin && drawn.length ? `Shaded: the margin of ±${v.margin}, the largest difference that would not matter.` : ""].filter(Boolean);
     return [head, el("div", { className: "scroll long", tabIndex: 0, role: "region", ariaLabel: "Effects by arm" }, table), el("p", { className: "note" }, notes.join(" "))];
@@ -167,7 +167,7 @@
   };
   const effectRow = (r, v, at) =>
     el("tr", { className: v.interim ? "interim" : "" }, el("th", { scope: "row", title: r.reason }, r.arm),
-      el("td", { className: "num n" }, `${r.n} / ${r.planned}`),
+      el("td", { className: `num n ${state.study.unit}` }, `${r.n} / ${r.planned}`),
       r.absent ? el("td", { className: "plot absent" }, r.absent) : el("td", { className: "plot" }, effectMark(r, v, at)),
       el("td", { className: "num" }, r.text), el("td", { className: "num padj" }, r.p),
       el("td", { className: "verdict-cell" }, el("span", { className: `verdict ${r.verdict}` }, r.verdict)));

@@ -50,7 +50,7 @@ def test_a_push_saves_workspace_and_report_and_tags_runs_and_a_second_updates_th
         assert all(f'"{metric}"' in told for metric in ("pretrain/loss", "pretrain/lr", "glue/average"))
         assert "cost/energy_kwh" not in told, "no trial reports it: the panel would stay empty"
         assert "positions" in told
-        assert "| <b>rope |" in told
+        assert "| &lt;b>rope |" in told, "Markdown would take it for a tag"
     tags = {name: kept["tags"] for name, kept in requests.store.runs.items()}
     assert tags[run("t0")] == ["confirm", "mine", "baseline"]
     assert tags[run("t1")] == ["confirm", "mine", "inconclusive"], "in place of the earlier verdict"

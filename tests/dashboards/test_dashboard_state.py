@@ -166,3 +166,9 @@ def test_non_finite_numbers_become_gaps(tmp_path: Path) -> None:
 def test_a_folder_without_a_study_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"study\.json"):
         Watcher(tmp_path)
+
+
+def test_only_arms_that_share_blocks_are_said_to_have_blocks(tmp_path: Path) -> None:
+    paired, apart = make_study(tmp_path / "a"), make_study(tmp_path / "b", paired=False)
+    assert Watcher(paired).state()["study"]["unit"] == "block"
+    assert Watcher(apart).state()["study"]["unit"] == "trial"
