@@ -6,7 +6,6 @@ Everything is imported inside the commands, so that `--help`, `status`, `report`
 
 from __future__ import annotations
 
-import gc
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -802,9 +801,8 @@ def _show(renderable: RenderableType, *, width: int | None = None) -> None:
 
 def main() -> None:
     """Entry point: wrong input is a message and exit code 2, never a traceback."""
-    # Imports make objects that all stay: by default the collector looks at them again and again, which costs
-    # 0.2 of the 1.7 s that torch takes.
-    gc.set_threshold(100_000, 20, 100)
+    import ablate.collecting  # noqa: F401
+
     try:
         app()
     except (ValueError, ImportError) as error:

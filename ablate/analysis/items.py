@@ -41,7 +41,7 @@ def parts(score: str, predictions: np.ndarray, labels: np.ndarray) -> Parts:
         hits = predictions == labels
         return Parts(100.0 * hits.mean(axis=2), 100.0 * hits.mean(axis=1))
     each, slopes = SCORES[score].linear(predictions, labels)
-    return Parts(each, each.mean(axis=1, keepdims=True) + slopes.mean(axis=1))
+    return Parts(each, each.mean(axis=1, keepdims=True) + slopes)
 
 
 def crossed(
@@ -97,10 +97,10 @@ def _interval(
 def mean_squares(d: np.ndarray) -> tuple[float, float, float]:
     """Mean squares of seeds (rows), items (columns) and what is left."""
     seeds, items = d.shape
-    mean, rows, columns = d.mean(), d.mean(axis=1), d.mean(axis=0)
-    ms_seed = items * float(((rows - mean) ** 2).sum()) / (seeds - 1)
-    ms_item = seeds * float(((columns - mean) ** 2).sum()) / (items - 1)
-    rest = float(((d - mean) ** 2).sum()) - ms_seed * (seeds - 1) - ms_item * (items - 1)
+    d = d - d.mean()
+    ms_seed = items * float((d.mean(axis=1) ** 2).sum()) / (seeds - 1)
+    ms_item = seeds * float((d.mean(axis=0) ** 2).sum()) / (items - 1)
+    rest = float(np.vdot(d, d)) - ms_seed * (seeds - 1) - ms_item * (items - 1)
     return ms_seed, ms_item, max(0.0, rest) / ((seeds - 1) * (items - 1))
 
 
@@ -129,11 +129,16 @@ def draw(score: str, predictions: np.ndarray, labels: np.ndarray, weights: np.nd
     return Drawn(*SCORES[score].all_and_weighted(predictions, labels, weights), len(labels))
 
 
+def seed_draws(seeds: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """The share that each seed has of each draw: [draw, seed]."""
+    return np.asarray(rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds)
+
+
 def multi_bootstrap(
-    metric: str, score: str, arm: Drawn, reference: Drawn, *, rng: np.random.Generator, alpha: float = 0.05
+    metric: str, score: str, arm: Drawn, reference: Drawn, *, chosen: np.ndarray, alpha: float = 0.05
 ) -> TaskEffect:
-    """Any score. Each draw takes seeds (the same for both arms) and items (the same for both), scores every
-    run, averages fine-tuning seeds, then seeds.
+    """Any score. Each draw takes seeds (`chosen`) and items, both the same for both arms, scores every run,
+    averages fine-tuning seeds, then seeds.
 
     The draws' variance is split into seeds, items and both together, and enters the t interval of `crossed`:
     plain percentiles count the interaction twice over and know nothing of degrees of freedom (coverage .82
@@ -145,7 +150,6 @@ def multi_bootstrap(
     if seeds < LEAST_SEEDS:
         return replace(found, note=f"{seeds} block(s): the multi-bootstrap needs {LEAST_SEEDS}")
     drawn = (arm.drawn - reference.drawn).mean(axis=2)
-    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(drawn)) / seeds  # [draw, seed]
     by_items = drawn.mean(axis=1)
     together = (chosen * drawn).sum(axis=1) - chosen @ each - by_items + each.mean()
     size, small = seeds * arm.items, seeds / (seeds - 1)

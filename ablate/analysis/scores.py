@@ -45,15 +45,16 @@ class Scorer(ABC):
         return found
 
     def linear(self, predictions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores […] with every example once and slopes […, item], from predictions […, item].
+        """Scores [seed, run] with every example once and slopes [seed, item], the mean of a seed's runs, from
+        predictions [seed, run, item].
 
         A slope says how the score, in points, grows with the example's share. Their mean over all examples
         is 0; over a draw of them it is, to first order, what the draw's score has beyond that of all (the
         infinitesimal jackknife, Efron 1982).
         """
-        scores, slopes = self._linear(predictions.reshape(-1, predictions.shape[-1]), labels)
+        scores, slopes = self._linear(predictions, labels)
         slopes *= 100.0
-        return 100.0 * scores.reshape(predictions.shape[:-1]), slopes.reshape(predictions.shape)
+        return 100.0 * scores, slopes
 
     @abstractmethod
     def _prepared(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,9 +66,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def _linear(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores [run] and slopes [run, item] of predictions [run, item] as they are, not in points; the
-        others' shares shrink alike.
-        """
+        """The same, not in points; where an example's share grows, those of all others shrink alike."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +102,22 @@ class Confusion(Scorer):
         else:
             classes = np.union1d(x, y)
             x, y, k = np.searchsorted(classes, x), np.searchsorted(classes, y), len(classes)
-        cells = np.add(y * k, x, dtype=np.intp)  # [run, item]
+        seeds, runs, items = x.shape
+        # A byte each where they fit: of 40,000 examples a run's cells then stay in the processor's cache.
+        small = np.min_scalar_type(k * k)
+        cells = np.add((y * k).astype(small), x, dtype=small, casting="unsafe").reshape(-1, items)
         counts = np.stack([np.bincount(row, minlength=k * k) for row in cells])
-        table = counts.T.reshape(k, k, 1, len(x)) / len(y)
+        table = counts.T.reshape(k, k, 1, len(cells)) / items
         # Of each cell in turn a little more, then a little less, which is less than one example holds.
         one = np.eye(k * k).reshape(k, k, k * k, 1)
-        step = 1e-3 / len(y)
+        step = 1e-3 / items
         up, down = (self.finish((table + h * one) / (1 + h)) for h in (step, -step))
-        of_cells = (up - down).T / (2 * step)  # [run, cell]
-        slopes = np.empty(cells.shape)
-        for run, row, into in zip(of_cells, cells, slopes, strict=True):
-            np.take(run, row, out=into, mode="clip")  # which needs no copy; every cell is one of the run's
-        return self.finish(table)[0], slopes
+        of_cells = (up - down).T / (2 * step * runs)  # [run, cell]
+        slopes, own = np.zeros((seeds, items)), np.empty(items)
+        for i, (run, row) in enumerate(zip(of_cells, cells, strict=True)):
+            # Clipped, though every cell is one of the run's: then it needs no copy.
+            slopes[i // runs] += np.take(run, row, out=own, mode="clip")
+        return self.finish(table).reshape(seeds, runs), slopes
 
 
 @dataclass(frozen=True)
@@ -137,10 +140,12 @@ class Moments(Scorer):
         return _ratio(xy - mx * my, np.sqrt(np.maximum((xx - mx * mx) * (yy - my * my), 0.0)))
 
     def _linear(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x, y = (_standard(v) for v in (self.prepare(x), self.prepare(y[None])))
+        shape = x.shape
+        x, y = (_standard(self.prepare(v)) for v in (x.reshape(-1, shape[-1]), y[None]))
         r = (x * y).mean(axis=1, keepdims=True)
         # Devlin, Gnanadesikan & Kettenring 1975; a constant side has 0 everywhere.
-        return r[:, 0], np.asarray(x * y - r * (x * x + y * y) / 2)
+        slopes = (x * y - r * (x * x + y * y) / 2).reshape(shape)
+        return r.reshape(shape[:2]), np.asarray(slopes.mean(axis=1))
 
 
 def _accuracy(table: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ablate.analysis import power
 from ablate.analysis.factorial import interactions
-from ablate.analysis.items import crossed, draw, item_draws, multi_bootstrap, parts
+from ablate.analysis.items import crossed, draw, item_draws, multi_bootstrap, parts, seed_draws
 from ablate.analysis.multiplicity import benjamini_hochberg, holm
 from ablate.analysis.paired import Effect, effect, equivalence
 from ablate.analysis.sequential import StoppingRule, decide
@@ -133,7 +133,7 @@ def bootstrap_coverage(n: int, score: str, spread: float, studies: int, rng: np.
         arm, reference, labels = RUNS[score](n, spread, rng)
         weights = item_draws(len(labels), 300, rng)
         sides = [draw(score, side, labels, weights) for side in (arm, reference)]
-        t = multi_bootstrap("m/x", score, *sides, rng=rng)
+        t = multi_bootstrap("m/x", score, *sides, chosen=seed_draws(n, len(weights), rng))
         return t.low is not None and t.high is not None and t.low <= 0 <= t.high
 
     setting = f"{score}, {n} seeds, noise {spread:g}"

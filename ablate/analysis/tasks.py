@@ -22,6 +22,7 @@ from ablate.analysis.items import (
     item_draws,
     multi_bootstrap,
     parts,
+    seed_draws,
 )
 from ablate.analysis.nested import nested
 from ablate.analysis.observed import Observed, observe
@@ -97,7 +98,9 @@ class Scored:
         self.tasks, self.seed = tasks, seed
         self._draws = functools.cache(self._draw_all)
         self._parts = functools.lru_cache(maxsize=64)(self._parts_of)  # the reference's, above all
+        self._drawn = functools.lru_cache(maxsize=64)(self._drawn_of)
         self._weights = functools.lru_cache(maxsize=8)(self._draw_items)  # 1,000 examples: 4 MB and 40 ms
+        self._chosen = functools.cache(self._draw_seeds)
 
     def effects(
         self, arm: str, reference: str, *, alpha: float
@@ -117,7 +120,7 @@ class Scored:
             many = len(next(iter(own.values())).labels) >= MANY
             one = self._parts if score == "accuracy" or many else self._drawn
             a, b = (one(side, metric, *shared) for side in (arm, reference))
-            effects[metric] = _effect(metric, score, a, b, np.random.default_rng(self.seed), alpha)
+            effects[metric] = self._effect(metric, score, a, b, alpha)
             found = nested(metric, a.each - b.each)
             if found is not None:
                 components[metric] = found
@@ -128,7 +131,7 @@ class Scored:
         predictions = np.stack([own[block].predictions[:repeats] for block in blocks])
         return parts(own[blocks[0]].score, predictions, own[blocks[0]].labels)
 
-    def _drawn(self, arm: str, metric: str, blocks: tuple[int, ...], repeats: int) -> Drawn:
+    def _drawn_of(self, arm: str, metric: str, blocks: tuple[int, ...], repeats: int) -> Drawn:
         trials = [self._draws(metric)[arm, block] for block in blocks]
         return Drawn(
             np.stack([t.each[:repeats] for t in trials]),
@@ -182,27 +185,25 @@ class Scored:
     def _draw_items(self, items: int) -> np.ndarray:
         return item_draws(items, DRAWS, np.random.default_rng([self.seed, items]))
 
+    def _draw_seeds(self, seeds: int) -> np.ndarray:
+        return seed_draws(seeds, DRAWS, np.random.default_rng(self.seed))
+
+    def _effect(
+        self, metric: str, score: str, arm: Parts | Drawn, reference: Parts | Drawn, alpha: float
+    ) -> TaskEffect:
+        if isinstance(arm, Parts) and isinstance(reference, Parts):
+            repeats = arm.each.shape[1]
+            return crossed(
+                metric, arm.items - reference.items, score=score, alpha=alpha, finetuning_seeds=repeats
+            )
+        assert isinstance(arm, Drawn)
+        assert isinstance(reference, Drawn)
+        chosen = self._chosen(len(arm.each))
+        return multi_bootstrap(metric, score, arm, reference, chosen=chosen, alpha=alpha)
+
 
 def _runs(sizes: list[int], most: int) -> list[slice]:
     """Consecutive trials, together of about so many runs."""
     turns = np.cumsum(sizes) // most  # a slice ends with the trial that reaches the next multiple
     ends = sorted({*(np.flatnonzero(np.diff(turns, prepend=0)) + 1).tolist(), len(sizes)})
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _effect(
-    metric: str,
-    score: str,
-    arm: Parts | Drawn,
-    reference: Parts | Drawn,
-    rng: np.random.Generator,
-    alpha: float,
-) -> TaskEffect:
-    if isinstance(arm, Parts) and isinstance(reference, Parts):
-        repeats = arm.each.shape[1]
-        return crossed(
-            metric, arm.items - reference.items, score=score, alpha=alpha, finetuning_seeds=repeats
-        )
-    assert isinstance(arm, Drawn)
-    assert isinstance(reference, Drawn)
-    return multi_bootstrap(metric, score, arm, reference, rng=rng, alpha=alpha)

@@ -70,26 +70,28 @@ def gathered(path: Path) -> Gathered | None:
 
     try:
         whole = f"{path.parent}/{NAME}"
-        batch = _batch(whole, _state(whole))
-        tasks = batch.column("task").to_pylist()
-        if path.stem not in tasks:
-            return None
-        row = {name: batch.column(name)[tasks.index(path.stem)] for name in batch.schema.names}
+        row = _rows(whole, _state(whole))[path.stem]
         content = row["predictions"].as_buffer()
-        if row["state"].as_py() != _state(path) or row["crc"].as_py() != zlib.crc32(content):
+        if row["state"] != _state(path) or row["crc"] != zlib.crc32(content):
             return None
-        values = np.frombuffer(content, row["type"].as_py()).copy()  # without those of the other tasks
-        return Gathered(row["seeds"].as_py(), row["labels"].as_py(), values)
+        values = np.frombuffer(content, row["type"]).copy()  # without those of the other tasks
+        return Gathered(row["seeds"], row["labels"], values)
     except (OSError, KeyError, ValueError, TypeError, arrow.ArrowException):
         return None  # the parquet file says what is wrong, if anything is
 
 
 @functools.lru_cache(maxsize=2048)  # tasks are read one after the other, each of all trials; 0.1 MB a trial
-def _batch(path: str, state: str) -> Any:
+def _rows(path: str, state: str) -> dict[str, dict[str, Any]]:
+    """By task; predictions as they lie in the file."""
     import pyarrow as arrow
 
-    with arrow.OSFile(path) as file:
-        return arrow.ipc.open_file(file).get_batch(0)
+    # Its bytes, not an `OSFile`, which arrow reads in threads: 0.1 and not 0.2 to 0.5 ms of CPU time.
+    batch = arrow.ipc.open_file(Path(path).read_bytes()).get_batch(0)
+    rows = batch.drop_columns(["predictions"]).to_pylist()
+    return {
+        row["task"]: {**row, "predictions": content}
+        for row, content in zip(rows, batch.column("predictions"), strict=True)
+    }
 
 
 def _state(path: Path | str) -> str:
