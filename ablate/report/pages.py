@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from pydantic_core import to_json
 
 from ablate.analysis import metrics as names
 from ablate.analysis.evidence import Curve
@@ -311,7 +311,7 @@ def _to_settle(c: Contrast) -> str:
 
 def _json(value: Any) -> str:
     """Compact JSON; Findings hold no number that JSON does not know."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return to_json(value).decode()
 
 
 def _inert(json_text: str) -> str:

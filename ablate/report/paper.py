@@ -134,8 +134,10 @@ def laid_out(draw: Callable[[], Figure]) -> Figure:
 def _saved(figure: Figure, format: str) -> bytes:
     out = io.BytesIO()
     stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(format)
+    # Of level 3 and not 6 a PNG is no larger and takes a third less time.
+    packed: Any = {"pil_kwargs": {"compress_level": 3}} if format == "png" else {}
     with _without_layout_tables():
-        figure.savefig(out, format=format, dpi=DPI, metadata=stamp)
+        figure.savefig(out, format=format, dpi=DPI, metadata=stamp, **packed)
     return out.getvalue()
 
 
