@@ -43,7 +43,7 @@ def attention(qkv_BT3HK: Tensor) -> Tensor:
     """softmax(q kᵀ / √K) v, [B, T, H, K], of packed queries, keys and values."""
     B, T, _, H, K = qkv_BT3HK.shape
     out_BTHK = qkv_BT3HK.new_empty(B, T, H, K)
-    _kernels().forward[(B * H,)](qkv_BT3HK.contiguous(), out_BTHK, K**-0.5, T, H, K, _tile(T), num_warps=4)
+    _kernels().forward[(B * H,)](qkv_BT3HK.contiguous(), out_BTHK, K**-0.5, T, H, K, _tile(T), num_warps=8)
     return out_BTHK
 
 

@@ -12,17 +12,46 @@ import triton.language as tl
 @triton.jit
 def _place(
     part: tl.constexpr,
+    parts: tl.constexpr,
     T: tl.constexpr,
     H: tl.constexpr,
     K: tl.constexpr,
     N: tl.constexpr,
-    parts: tl.constexpr,
 ):
-    """Where a row's and a head's [N, K] lie in [B, T, parts, H, K], and which are positions."""
+    """Where a row's and a head's [N, K] lie in [B, T, parts, H, K], and which of them are positions."""
     row, head = tl.program_id(0) // H, tl.program_id(0) % H
     t, k = tl.arange(0, N), tl.arange(0, K)
-    at = row.to(tl.int64) * (T * parts * H * K) + (part * H + head) * K
-    return at + t[:, None] * (parts * H * K) + k[None, :], (t < T)[:, None]
+    first = row.to(tl.int64) * (T * parts * H * K) + (part * H + head) * K
+    return first + t[:, None] * (parts * H * K) + k[None, :], (t < T)[:, None]
+
+
+@triton.jit
+def _load(
+    of,
+    part: tl.constexpr,
+    parts: tl.constexpr,
+    T: tl.constexpr,
+    H: tl.constexpr,
+    K: tl.constexpr,
+    N: tl.constexpr,
+):
+    at, real = _place(part, parts, T, H, K, N)
+    return tl.load(of + at, real, 0.0)
+
+
+@triton.jit
+def _store(
+    to,
+    tile,
+    part: tl.constexpr,
+    parts: tl.constexpr,
+    T: tl.constexpr,
+    H: tl.constexpr,
+    K: tl.constexpr,
+    N: tl.constexpr,
+):
+    at, real = _place(part, parts, T, H, K, N)
+    tl.store(to + at, tile.to(to.dtype.element_ty), real)
 
 
 @triton.jit
@@ -37,31 +66,18 @@ def _weights(q, k, scale, T: tl.constexpr, N: tl.constexpr):
 
 @triton.jit
 def forward(qkv, out, scale, T: tl.constexpr, H: tl.constexpr, K: tl.constexpr, N: tl.constexpr):
-    at, real = _place(0, T, H, K, N, 3)
-    q = tl.load(qkv + at, real, 0.0)
-    at, real = _place(1, T, H, K, N, 3)
-    k = tl.load(qkv + at, real, 0.0)
-    at, real = _place(2, T, H, K, N, 3)
-    v = tl.load(qkv + at, real, 0.0)
-    weights = _weights(q, k, scale, T, N)
-    at, real = _place(0, T, H, K, N, 1)
-    tl.store(out + at, tl.dot(weights.to(v.dtype), v).to(v.dtype), real)
+    q, k, v = _load(qkv, 0, 3, T, H, K, N), _load(qkv, 1, 3, T, H, K, N), _load(qkv, 2, 3, T, H, K, N)
+    _store(out, tl.dot(_weights(q, k, scale, T, N).to(v.dtype), v), 0, 1, T, H, K, N)
 
 
 @triton.jit
 def backward(qkv, grad, grad_qkv, scale, T: tl.constexpr, H: tl.constexpr, K: tl.constexpr, N: tl.constexpr):
-    at_q, real = _place(0, T, H, K, N, 3)
-    q = tl.load(qkv + at_q, real, 0.0)
-    at_k, real = _place(1, T, H, K, N, 3)
-    k = tl.load(qkv + at_k, real, 0.0)
-    at_v, real = _place(2, T, H, K, N, 3)
-    v = tl.load(qkv + at_v, real, 0.0)
-    at, real = _place(0, T, H, K, N, 1)
-    g = tl.load(grad + at, real, 0.0)
+    q, k, v = _load(qkv, 0, 3, T, H, K, N), _load(qkv, 1, 3, T, H, K, N), _load(qkv, 2, 3, T, H, K, N)
+    g = _load(grad, 0, 1, T, H, K, N)
     weights = _weights(q, k, scale, T, N)
-    tl.store(grad_qkv + at_v, tl.dot(tl.trans(weights.to(g.dtype)), g).to(g.dtype), real)
+    _store(grad_qkv, tl.dot(tl.trans(weights.to(g.dtype)), g), 2, 3, T, H, K, N)
     of_weights = tl.dot(g, tl.trans(v))
     mean = tl.sum(weights * of_weights, 1)[:, None]
     of_scores = (weights * (of_weights - mean) * scale).to(q.dtype)
-    tl.store(grad_qkv + at_q, tl.dot(of_scores, k).to(q.dtype), real)
-    tl.store(grad_qkv + at_k, tl.dot(tl.trans(of_scores), q).to(q.dtype), real)
+    _store(grad_qkv, tl.dot(of_scores, k), 0, 3, T, H, K, N)
+    _store(grad_qkv, tl.dot(tl.trans(of_scores), q), 1, 3, T, H, K, N)
