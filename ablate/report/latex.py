@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -36,16 +37,38 @@ _SPECIAL = {
     "|": r"\textbar{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "…": r"\ldots{}", "·": r"\textperiodcentered{}",
     MINUS: r"\ensuremath{-}", "Δ": r"\ensuremath{\Delta}", "±": r"\ensuremath{\pm}", "\u202f": r"\,",
+    "’": "'", "‘": "`", "”": "''", "“": "``", "—": "---", "≥": r"\ensuremath{\geq}",
     "≤": r"\ensuremath{\leq}", "α": r"\ensuremath{\alpha}", "σ": r"\ensuremath{\sigma}",
     "×": r"\ensuremath{\times}", "→": r"\ensuremath{\to}", "↑": r"\ensuremath{\uparrow}",
     "↓": r"\ensuremath{\downarrow}", "≈": r"\ensuremath{\approx}",
 }  # fmt: skip
 
 
+_GREEK = (
+    "beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho tau upsilon phi chi psi omega "
+    "Gamma Theta Lambda Xi Pi Sigma Phi Psi Omega"
+)
+_SPECIAL |= {
+    letter: rf"\ensuremath{{\{name}}}"
+    for letter, name in zip("βγδεζηθικλμνξπρτυφχψωΓΘΛΞΠΣΦΨΩ", _GREEK.split(), strict=True)
+}
+# Below U+0180, but stops pdflatex: not in the encoding OT1, which is a document's without `fontenc`.
+_NOT_OT1 = frozenset("«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ")
+
+
 def escape(text: str) -> str:
-    """Plain text as LaTeX text; characters that pdflatex does not know become `?`."""
-    out = (_SPECIAL.get(c, c if ord(c) < 0x180 else "?") for c in one_line(text))
+    """Plain text as LaTeX text; of characters that pdflatex does not know the plain letter, or `?`."""
+    out = (
+        _SPECIAL.get(c) or (c if ord(c) < 0x180 and c not in _NOT_OT1 else _letters(c))
+        for c in one_line(text)
+    )
     return re.sub(r"(\d) \\%", r"\1\\,\\%", "".join(out))
+
+
+def _letters(character: str) -> str:
+    """Of `ą` the a, of `₂` the 2."""
+    found = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return "".join(_SPECIAL.get(c, c) for c in found) or "?"
 
 
 # `\Delta`, `\textless`, `\%` … as people write them too: with or without `\ensuremath{}` and empty braces.
@@ -54,7 +77,7 @@ _BACK = {
     for plain, written in _SPECIAL.items()
     if (found := re.search(r"\\([A-Za-z]+|.)(?:\{\})?\}?$", written))
 }
-_BACK |= {"le": "≤", "rightarrow": "→"}
+_BACK |= {"le": "≤", "ge": "≥", "rightarrow": "→", "textminus": MINUS}
 _WRITTEN = re.compile(r"\\([A-Za-z@]+)\*?(?:\{\}|\s*)|\\(.)|[{}$]|~|---?", re.DOTALL)
 
 

@@ -6,7 +6,7 @@ A preset is a function from findings to columns; adding one is adding it to `PRE
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -100,7 +100,7 @@ def ablation_table(found: Findings, preset: str = "full", early: Mapping[str, fl
         tuple(maker.column for maker in makers),
         (*_grouped(found, rows), *_scale(found, makers)),
         caption(found, preset),
-        tuple(table_notes(found, preset)),
+        tuple(table_notes(found, preset, [maker.column.key for maker in makers])),
         found.name,
         preset,
         facts(found),
@@ -142,7 +142,7 @@ def narang(found: Findings, early: Mapping[str, float]) -> list[Maker]:
     """
     scores = [m for m in score_columns(found) if m != LOSS]
     scores.sort(key=lambda m: not m.endswith("/average"))
-    final = next((m for m in (LOSS, "pretrain/loss") if m in found.metrics), None)
+    final = _final_loss(found)
     return [
         Maker(Column("parameters", "Params"), _parameters),
         *([Maker(Column("operations", "FLOPs/token"), _operations)] if FLOPS in found.metrics else []),
@@ -152,6 +152,10 @@ def narang(found: Findings, early: Mapping[str, float]) -> list[Maker]:
         *(_metric(found, m) for m in scores if m != final),
         _marked_effect(found),
     ]
+
+
+def _final_loss(found: Findings) -> str | None:
+    return next((m for m in (LOSS, "pretrain/loss") if m in found.metrics), None)
 
 
 PRESETS: dict[str, Callable[[Findings, Mapping[str, float]], list[Maker]]] = {
@@ -479,15 +483,17 @@ def _test(found: Findings) -> str:
     return "; ".join(told)
 
 
-def table_notes(found: Findings, preset: str = "full") -> list[str]:
-    """What marks in the table mean, and what must be known beside it."""
+def table_notes(found: Findings, preset: str, columns: Collection[str]) -> list[str]:
+    """What marks and columns of the table mean, and what must be known beside it."""
     notes = []
     if preset in MARKED:
         notes.append("↑: helps, ↓: hurts, ≈: equivalent within the margin, ?: inconclusive.")
     if preset == "narang":
-        notes.append(
-            "Early loss: training loss after an eighth of the budget. ±: standard deviation over blocks."
-        )
+        told = ["Early loss: training loss after an eighth of the budget."] if "early" in columns else []
+        if final := _final_loss(found):
+            over = "blocks" if found.paired else "trials"
+            told += [f"±: standard deviation over {over}."] if final in columns else []
+        notes += [" ".join(told)] if told else []
     if any(arm.standing == "best" for arm in found.arms):
         notes.append("Bold: significantly better than every other arm (Bonferroni over all pairs).")
     if any(arm.standing == "equivalent to the best" for arm in found.arms):

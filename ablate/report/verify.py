@@ -238,7 +238,7 @@ class _Now:
     @cached_property
     def notes(self) -> list[str]:
         """The notes below the tables of all presets."""
-        return [note for preset in PRESETS for note in table_notes(self.found, preset)]
+        return [note for p in PRESETS for note in table_notes(self.found, p, self.columns(p))]
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -587,6 +587,7 @@ def _sized(line: Line, heads: Sequence[Sequence[str | None]]) -> Line:
 
 def _numbers(text: str) -> list[tuple[float, float]]:
     """The numbers in a text, each with the size of its last digit."""
+    text = re.sub(r"(?<![\w.%)\]])–(?=[\d.])", "-", text)  # `--3.8`: an author's minus, no range
     text = text.replace(MINUS, "-").replace("\u202f", "").replace("\u2009", "").replace("\u00a0", " ")
     return [_number(*found.groups(default="")) for found in _NUMBER.finditer(text)]
 

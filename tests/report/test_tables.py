@@ -141,6 +141,10 @@ def test_latex_escapes_what_people_wrote():
     assert escape("Δ −1 ± 2 ☃") == r"\ensuremath{\Delta} \ensuremath{-}1 \ensuremath{\pm} 2 ?"
 
 
+def test_latex_keeps_what_letters_it_can():
+    assert escape("β₂ μP “ą” ≥ 日") == r"\ensuremath{\beta}2 \ensuremath{\mu}P ``a'' \ensuremath{\geq} ?"
+
+
 def test_every_latex_line_of_the_body_has_all_columns(found):
     body = format_table(found, "latex").split("\\midrule", 1)[1].split("\\bottomrule")[0]
     lines = [x.partition(" % ablate")[0] for x in body.splitlines()]
@@ -174,6 +178,14 @@ def text_of(file):
     if shutil.which("pdftotext") is None:
         pytest.skip("needs pdftotext (Debian: poppler-utils)")
     return subprocess.run(["pdftotext", str(file), "-"], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(bool(missing_tex()), reason=missing_tex())
+def test_every_letter_compiles_without_fontenc(tmp_path):
+    letters = map(chr, [*range(0xA1, 0x180), *range(0x386, 0x3CF), *range(0x2010, 0x2030)])
+    text = "\n\n".join(escape(c) for c in letters if c.isprintable())
+    (tmp_path / "a.tex").write_text(f"\\documentclass{{article}}\\begin{{document}}{text}\\end{{document}}")
+    compile_tex(tmp_path, "a")
 
 
 @pytest.mark.skipif(bool(missing_tex()), reason=missing_tex())
@@ -266,6 +278,17 @@ def test_the_columns_of_narang_hold_what_the_records_spent(found, records):
     assert cells["steps"].value == pytest.approx(900 / 90)
     assert cells["early"].text == "4.200"
     assert "±" in cells["eval/mlm_loss"].text
+
+
+def test_the_notes_of_narang_explain_its_own_columns_alone(found):
+    early = ablation_table(found, "narang", {"baseline": 4.2}).notes
+    assert any("Early loss" in note and "over blocks" in note for note in early)
+    assert not any("Early loss" in note for note in ablation_table(found, "narang").notes)
+    without = [r.model_copy(update={"metrics": {synthetic.METRIC: r.metrics[synthetic.METRIC]}})
+               for r in synthetic.records(synthetic.study())]  # fmt: skip
+    assert not any(
+        "±:" in note for note in ablation_table(analyze(synthetic.study(), without), "narang").notes
+    )
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones(found):

@@ -57,6 +57,16 @@ def test_a_fresh_table_matches_and_a_changed_record_is_caught(root, tmp_path, fo
     assert all(marker in lines[drift.line - 1] for drift in drifts)
 
 
+@pytest.mark.parametrize("minus", ["\\textminus ", "\\textminus{}", "--", "$-$", "−"])
+def test_a_minus_may_be_set_otherwise_but_not_left_out(root, tmp_path, minus):
+    file = export(root, tmp_path, "latex")
+    text = file.read_text()
+    file.write_text(text.replace("\\ensuremath{-}", minus))
+    assert verify(file, root).holds
+    file.write_text(text.replace("\\ensuremath{-}", ""))
+    assert verify(file, root).drifts
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_number_typed_wrong_is_named_with_its_line(root, tmp_path, format):
     file = export(root, tmp_path, format)
