@@ -40,7 +40,10 @@ def _divergence(study: FrozenStudy, arm: ArmFindings, c: Contrast) -> Check:
         )
     if not arm.lost:
         return Check(name, "ruled out", "no trial of the arm diverged or was lost")
-    lost = ", ".join(f"{n} {state}" for state, n in arm.failures.items() if n)
+    lost = ", ".join(
+        f"{n} {'without an outcome' if state == 'no outcome' else state}"
+        for state, n in arm.failures.items() if n
+    )  # fmt: skip
     itt, e = c.intention_to_treat, c.effect
     if not c.imputed:
         return Check(name, "not ruled out", f"{lost} of {arm.planned} trials: missing for other reasons")

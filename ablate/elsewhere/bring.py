@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from ablate.analysis import metrics as names
-from ablate.elsewhere.study import Declared, RunsError, level_name, metric_name, write_study
+from ablate.elsewhere.study import Declared, RunsError, by_value, level_name, metric_name, write_study
 from ablate.elsewhere.table import read_csv
 from ablate.records.paths import told_path
 
@@ -43,6 +43,7 @@ def bring(
     if arm and arm.lower() != "arm":
         runs = [run.of_knob(arm) for run in runs]
         baseline = level_name(arm, baseline)
+        baseline = next((run.arm for run in runs if by_value(run.arm) == by_value(baseline)), baseline)
     higher = direction == "maximize" if direction else names.direction(metric_name(outcome))
     options = {
         "baseline": baseline, "outcome": outcome, "margin": repr(margin).removesuffix(".0"),

@@ -53,6 +53,13 @@ def level_name(knob: str, level: str) -> str:
     return f"{knob}={level}" if bare else level
 
 
+def by_value(name: str) -> str:
+    """The name with its number as such, so that `lr=1e-3` is `lr=0.001`."""
+    knob, _, level = name.partition("=")
+    number = read(level)
+    return f"{knob}={number!r}" if isinstance(number, float) else name
+
+
 @dataclass(frozen=True)
 class Declared:
     """What the user fixes: the question's terms."""
@@ -280,7 +287,7 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogate, line 
 
 
 def _alike(runs: Sequence[ImportedRun]) -> list[str]:
-    """Arms and blocks whose names differ in capitals, spaces or how an accent is coded: a reader sees one."""
+    """Arms and blocks whose names differ in capitals, spaces, coding or as `1e-3` does from `0.001`."""
     found = []
     for what in ("arm", "block"):
         first: dict[str, ImportedRun] = {}
@@ -289,13 +296,13 @@ def _alike(runs: Sequence[ImportedRun]) -> list[str]:
             name = getattr(run, what)
             if name is None:
                 continue
-            key = " ".join(unicodedata.normalize("NFC", name).casefold().split())
+            key = by_value(" ".join(unicodedata.normalize("NFC", name).casefold().split()))
             other = first.setdefault(key, run)
             if getattr(other, what) != name and name not in told:
                 told.add(name)
                 found.append(
-                    f"{run.where}: the {what} {name!a} differs from {getattr(other, what)!a} "
-                    f"({other.where}) in capitals, spaces or coding alone; give both one name, or others"
+                    f"{run.where}: the {what} {name!a} is {getattr(other, what)!a} ({other.where}) written "
+                    "otherwise (capitals, spaces, coding or form of a number); give both one name, or others"
                 )
     return found
 
@@ -423,7 +430,7 @@ def _said(name: str, knob: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in parts(name)]
     if not all(sign for _, sign, _ in pairs):  # one level that is a list: `betas=0.9,0.98`
         pairs = [name.partition("=")]
-    said = {knob.strip(): level.strip() for knob, sign, level in pairs if sign}
+    said = {knob.strip(): level.strip() for knob, _, level in pairs if knob.strip() and level.strip()}
     return said or ({knob: name} if knob else {})
 
 

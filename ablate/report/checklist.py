@@ -125,8 +125,8 @@ def _setup(found: Findings, frozen: Mapping[str, Any]) -> tuple[str, str]:
     varied = "; ".join(f"{knob}: {', '.join(map(_level, levels))}" for knob, levels in factors.items())
     recipes = any(arm.get("recipe") for arm in frozen.get("arms") or ())
     text = (
-        f"Design: {found.design}, {len(found.arms)} arms on {found.blocks} "
-        + (f"blocks ({origin.blocks(found).removeprefix('blocks ')})" if found.paired else "trials each")
+        f"Design: {found.design}, {origin.size(found)}"
+        + (f" ({origin.blocks(found).removeprefix('blocks ')})" if found.paired else " each")
         + f"; {origin.sharing(found)}. "
         + (f"Varied: {varied or 'see study.json'}. Every arm's complete recipe stands in study.json, every "
            "trial's in its record.json. " if recipes else "No recipe was recorded. ")

@@ -117,11 +117,13 @@ def result(found: Findings, c: Contrast) -> str:
     """The effect with everything it rests on."""
     e, places = c.effect, effect_places(found)
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
-    blocks = "blocks" if found.paired else "trials per arm"
+    n = f"{e.n} block{'' if e.n == 1 else 's'}"
+    if c.unpaired:
+        n = f"{_trials(c.unpaired.n[0])} and {c.unpaired.n[1]} of its reference"
     text = (
         f"Δ {found.outcome.label} against {c.reference} = "
         f"{numbers.estimate(e.estimate, e.low, e.high, places)}{unit} "
-        f"({100 * e.level:g} % {interval(found)}, n = {e.n} {blocks}); "
+        f"({100 * e.level:g} % {interval(found)}, n = {n}); "
         f"adjusted p {numbers.p_value(c.adjusted_p)}, uncorrected {numbers.p_value(e.p)}, "
         + (f"exact sign-flip {numbers.p_value(e.sign_flip_p)}" if found.paired else _dunnett(c))
     )

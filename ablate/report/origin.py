@@ -17,6 +17,20 @@ def sharing(found: Findings) -> str:
     return "the arms of a block share seed, data order and masks"
 
 
+def size(found: Findings, sign: str = "") -> str:
+    """Arms and blocks, or trials of each; `5 × 1–6` with a sign. Arms of imported runs may have fewer."""
+    planned = [arm.planned for arm in found.arms] or [0]
+    each = "–".join(str(n) for n in dict.fromkeys((min(planned), max(planned))))
+    if sign:
+        return f"{len(found.arms)} {sign} {each}"
+    one = "block" if found.paired else "trial"
+    return f"{_count(len(found.arms), 'arm')} × {each} {one}{'' if each == '1' else 's'}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def blocks(found: Findings) -> str:
     """The blocks by their seeds; those of imported runs by the numbers that the importer gave."""
     return f"{'blocks' if found.imported else 'seeds'} {', '.join(map(str, found.seeds))}"

@@ -271,7 +271,7 @@ def _glance(found: Findings) -> list[tuple[str, str, str]]:
     spent = found.cost.occupied_seconds or found.cost.charged_seconds
     return [
         ("Trials complete", f"{done} of {planned}", ", ".join(left)),
-        ("Arms × blocks" if found.paired else "Arms × trials", f"{len(found.arms)} × {found.blocks}", design),
+        ("Arms × blocks" if found.paired else "Arms × trials", origin.size(found, "×"), design),
         ("Margin", margin, "what would not matter"),
         ("Resolvable effect", resolvable, "median arm, 80 % power"),
         ("Spent", numbers.duration(spent) if spent or not found.imported else numbers.MISSING, tokens),

@@ -373,7 +373,7 @@ def test_a_level_of_a_column_is_known_and_the_baseline_may_be_told_either_way(tm
 @pytest.mark.parametrize("other", ["Base", "ba  se", "ba\u00a0se", "cafe\u0301"])
 def test_names_that_look_alike_are_refused(tmp_path, other):
     first = {"Base": "base", "cafe\u0301": "caf\u00e9"}.get(other, "ba se")
-    with pytest.raises(RunsError, match="in capitals, spaces or coding alone") as error:
+    with pytest.raises(RunsError, match="written otherwise") as error:
         bring(table(tmp_path, blocks_of("arm,block,acc", (first, other))), tmp_path, baseline=first,
               outcome="acc", margin=1)  # fmt: skip
     assert len(str(error.value).splitlines()) == 1
@@ -598,3 +598,58 @@ def test_what_no_run_recorded_has_no_empty_section(tmp_path):
     page = (root / "report" / "report.html").read_text()
     assert "<dt>Ran</dt><dd>not recorded</dd>" in page
     assert "<dt>Versions</dt><dd>not recorded</dd>" in page
+
+
+UNEQUAL = """arm,accuracy
+base,70.1
+base,70.4
+base,69.8
+base,70.0
+a,75.1
+a,75.6
+a,74.2
+b,71
+"""
+
+
+def test_arms_with_fewer_runs_are_not_told_to_have_as_many_as_the_largest(tmp_path):
+    root = bring(table(tmp_path, UNEQUAL), tmp_path / "runs", baseline="a", outcome="accuracy", margin=1.0)
+    page = write_report(root).read_text()
+    told = (root / "report" / "report.md").read_text()
+    assert all("3 arms × 1–4 trials" in text for text in (page, told, render_checklist(root)[0]))
+    assert "3 × 1–4" in page
+    assert "Against a, 1 of 1 trial." in told
+    assert "n = 4 trials and 3 of its reference" in (root / "report" / "negative-results.md").read_text()
+
+
+LEVELS = """lr,seed,loss
+0.001,1,2.10
+0.001,2,2.11
+3e-4,1,2.30
+3e-4,2,2.33
+"""
+
+
+def test_the_baseline_is_found_by_its_value(tmp_path):
+    terms = {"arm": "lr", "block": "seed", "outcome": "loss", "margin": 0.05}
+    root = bring(table(tmp_path, LEVELS), tmp_path / "runs", baseline="1e-3", **terms)
+    assert read_study(root).arms[0].name == "lr=0.001"
+
+
+def test_one_number_written_in_two_ways_is_not_two_arms(tmp_path):
+    terms = {"arm": "lr", "block": "seed", "outcome": "loss", "margin": 0.05}
+    with pytest.raises(RunsError, match=r"'lr=1e-3' is 'lr=0.001' \(line 2\) written otherwise"):
+        bring(table(tmp_path, LEVELS.replace("0.001,2", "1e-3,2")), tmp_path, baseline="0.001", **terms)
+
+
+def test_a_name_that_begins_with_an_equals_sign_names_no_knob(tmp_path):
+    root = bring(
+        table(tmp_path, TABLE.replace("model.norm=rmsnorm", "= no norm")), tmp_path / "runs", **TERMS
+    )
+    assert load_findings(root).arm("= no norm").changes == {}
+
+
+def test_a_complete_run_without_the_outcome_is_told_as_such(tmp_path):
+    root = bring(table(tmp_path, TABLE.replace("none,0,70.1", "none,0,")), tmp_path / "runs", **TERMS)
+    first = load_findings(root).contrasts["model.position=none"].checks[0]
+    assert first.text == "1 without an outcome of 3 trials: missing for other reasons"
