@@ -96,6 +96,7 @@ def write_study(
     """
     outcome = metric_name(declared.outcome)
     runs = [_ended(replace(run, block=run.block and _whole(run.block)), outcome) for run in runs]
+    runs, again = _run_again(runs, outcome)
     root = folder / declared.name
     problems = [*_problems(runs, declared), *_taken(root)]
     if problems:
@@ -103,7 +104,7 @@ def write_study(
     study = _study(runs, declared, source, created, sha256)
     study = study.model_copy(update={
         "command": command,
-        "notes": [*study.notes, *remarks, *_repeated(runs), *_not_finite(runs, outcome),
+        "notes": [*study.notes, *remarks, *again, *_repeated(runs), *_not_finite(runs, outcome),
                   *_scale(runs, outcome, declared.margin)],
     })  # fmt: skip
     by_cell = {tuple(cell): trial for trial, cell in study.trials.items()}
@@ -129,6 +130,25 @@ def _ended(run: ImportedRun, outcome: str) -> ImportedRun:
     if run.state != "complete" or value is None or math.isfinite(value):
         return run
     return replace(run, state="diverged", reason=run.reason or f"{outcome} is {value:g}")
+
+
+def _run_again(runs: Sequence[ImportedRun], outcome: str) -> tuple[list[ImportedRun], list[str]]:
+    """Without the failed runs whose block the arm has completed in another run, and a remark on them.
+
+    A process that was lost and started again is one run; one that diverged is a result, and stays.
+    """
+    done = {(run.arm, run.block) for run in runs if run.block is not None and run.state == "complete"}
+    gone = [
+        run for run in runs
+        if run.state == "failed" and (run.arm, run.block) in done
+        and math.isfinite(_outcome(run, outcome) or 0.0)
+    ]  # fmt: skip
+    if not gone:
+        return list(runs), []
+    shown = f"{', '.join(run.where for run in gone[:10])}{' …' if len(gone) > 10 else ''}"
+    return [run for run in runs if run not in gone], [
+        f"{len(gone)} failed run(s) left out, as another run of the arm completed the block: {shown}"
+    ]
 
 
 def _not_finite(runs: Sequence[ImportedRun], outcome: str) -> list[str]:
@@ -417,7 +437,10 @@ def _changes(name: str, runs: Sequence[ImportedRun], baseline: str) -> dict[str,
     A name that says neither is a level of the column that the arms were read from.
     """
     own, base = _common(runs, name), _common(runs, baseline)
-    found = {k: [base.get(k), own.get(k)] for k in sorted({*own, *base}) if own.get(k) != base.get(k)}
+    unlike = _unlike(runs, name) | _unlike(runs, baseline)
+    found = {
+        k: [base.get(k), own.get(k)] for k in sorted({*own, *base} - unlike) if own.get(k) != base.get(k)
+    }
     if found:
         return found
     knob = next((run.knob for run in runs if run.knob), "")
@@ -439,6 +462,11 @@ def _common(runs: Sequence[ImportedRun], arm: str) -> dict[str, Any]:
     configs = [_flat(run.config) for run in runs if run.arm == arm]
     first = configs[0] if configs else {}
     return {k: v for k, v in first.items() if all(k in c and c[k] == v for c in configs)}
+
+
+def _unlike(runs: Sequence[ImportedRun], arm: str) -> set[str]:
+    """Settings that some runs of an arm have and others lack or have otherwise: no change of the arm."""
+    return {k for run in runs if run.arm == arm for k in _flat(run.config)} - set(_common(runs, arm))
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

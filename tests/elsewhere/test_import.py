@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ablate.elsewhere import RunsError
+from ablate.elsewhere import ImportedRun, RunsError, write_study
 from ablate.elsewhere.bring import bring
 from ablate.elsewhere.known import known
+from ablate.elsewhere.study import Declared
 from ablate.elsewhere.table import read_csv
 from ablate.records import load_records, read_study
 from ablate.report import load_findings, render_checklist, render_table, write_report
@@ -653,3 +654,35 @@ def test_a_complete_run_without_the_outcome_is_told_as_such(tmp_path):
     root = bring(table(tmp_path, TABLE.replace("none,0,70.1", "none,0,")), tmp_path / "runs", **TERMS)
     first = load_findings(root).contrasts["model.position=none"].checks[0]
     assert first.text == "1 without an outcome of 3 trials: missing for other reasons"
+
+
+def test_what_differs_between_the_runs_of_one_arm_is_no_change_of_the_other(tmp_path):
+    runs = [
+        ImportedRun(f"run {i}", arm, str(block), {"glue/average": 70.0 + i}, config={"host": host, "lr": lr})
+        for i, (arm, block, host, lr) in enumerate(
+            [("base", 0, "a", 1e-3), ("base", 1, "b", 1e-3), ("high", 0, "a", 1e-2)]
+        )
+    ]
+    told = {"source": "wandb:me/mine", "created": "2026-01-01", "command": "ablate import"}
+    root = write_study(runs, Declared("s", "base", "glue/average", 0.5), tmp_path, **told)
+    assert read_study(root).arms[1].changes == {"lr": [1e-3, 1e-2]}
+
+
+AGAIN = """arm,block,state,glue/average
+base,0,complete,78.1
+base,1,complete,78.4
+a,0,crashed,
+a,0,complete,70.1
+a,1,complete,70.9
+"""
+
+
+def test_a_run_that_crashed_and_was_run_again_is_one(tmp_path):
+    root = bring(table(tmp_path, AGAIN), tmp_path / "runs", **TERMS)
+    assert load_findings(root).contrasts["a"].effect.n == 2
+    assert any("1 failed run(s) left out" in note and "line 4" in note for note in read_study(root).notes)
+
+
+def test_a_run_that_diverged_and_was_run_again_is_refused(tmp_path):
+    with pytest.raises(RunsError, match="2 runs of arm 'a' on block 0"):
+        bring(table(tmp_path, AGAIN.replace("crashed,", "diverged,")), tmp_path, **TERMS)
