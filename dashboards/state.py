@@ -201,9 +201,9 @@ def _progress(found: StudyStatus) -> dict[str, Any]:
         "finished": over(found),
         "coordinator": found.coordinator,
         "eta_seconds": None if over(found) else _finite(found.eta_seconds),
-        "seconds": found.spent("seconds"),
-        "occupied": found.spent("occupied"),
-        "tokens": found.spent("tokens"),
+        "seconds": found.recorded("seconds"),
+        "occupied": found.recorded("occupied"),
+        "tokens": found.recorded("tokens"),
         "tokens_per_second": sum(speeds) if speeds else None,
     }
 

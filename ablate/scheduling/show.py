@@ -39,11 +39,14 @@ def render(status: StudyStatus) -> Group:
 
 def _totals(status: StudyStatus) -> str:
     counts = " · ".join(f"{n} {state}" for state, n in sorted(status.counts.items()))
-    spent = (
-        f"spent {duration(status.spent('seconds'))} training, {duration(status.spent('occupied'))} occupied"
-    )
+    used = [
+        f"{f'{value:.3g}' if key == 'tokens' else duration(value)} {word}"
+        for key, word in (("seconds", "training"), ("occupied", "occupied"), ("tokens", "tokens"))
+        if (value := status.recorded(key)) is not None
+    ]
+    spent = f"spent {', '.join(used)}" if used else "what they used is not recorded"
     eta = "" if not status.eta_seconds else f" · ETA {duration(status.eta_seconds)}"
-    return f"{len(status.trials)} trials: {counts} · {spent}, {status.spent('tokens'):.3g} tokens{eta}"
+    return f"{len(status.trials)} trials: {counts} · {spent}{eta}"
 
 
 def _coordinator(status: StudyStatus) -> str:

@@ -58,6 +58,7 @@ class StudyStatus:
     eta_seconds: float | None
     adds: bool = False  # trials will still be added: a search draws, or a verdict is open
     died: str = ""  # who ran it last without giving it back, and why that one is taken for dead
+    imported: bool = False  # nobody says what its runs used, but where they say it
 
     @property
     def counts(self) -> dict[str, int]:
@@ -71,6 +72,10 @@ class StudyStatus:
     def spent(self, key: str) -> float:
         """Seconds, occupied, tokens, steps or flops of all trials together."""
         return sum(float(t.spent.get(key) or 0.0) for t in self.trials)
+
+    def recorded(self, key: str) -> float | None:
+        """The same; None where no imported run says it."""
+        return self.spent(key) or (None if self.imported else 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         keys = ("seconds", "occupied", "steps", "tokens", "flops")
@@ -108,7 +113,7 @@ def status(root: Path) -> StudyStatus:
     adds = not settled(frozen, root)
     return StudyStatus(
         frozen.name, frozen.question, root, frozen.outcome["metric"], coordinator, trials,
-        None if adds else eta, adds, died,
+        None if adds else eta, adds, died, imported=frozen.charge == "not recorded",
     )  # fmt: skip
 
 

@@ -56,11 +56,16 @@
     if (p.coordinator) return `Running: ${p.done} of ${plural(p.total, "trial")} done, ${running} at work.${eta}${failures}`;
     return `Not running: ${p.done} of ${plural(p.total, "trial")} done. ablate run resumes the study.${failures}`;
   };
+  const each = () => { // arms of imported runs, or of a study that adds blocks, may have different numbers
+    const counts = state.study.arms.map((arm) => state.trials.filter((t) => t.arm === arm).length);
+    const least = Math.min(...counts), most = Math.max(...counts);
+    return `${least < most ? `${least}–` : ""}${plural(most, state.study.unit)}`;
+  };
   const drawStatus = () => {
     const p = state.progress, s = state.study;
     text(document.getElementById("study"), s.name);
     text(document.getElementById("question"), s.question);
-    text(document.getElementById("design"), `${s.design} · ${plural(s.arms.length, "arm")} × ${plural(s.blocks, s.unit)} · ${s.budget}`);
+    text(document.getElementById("design"), `${s.design} · ${plural(s.arms.length, "arm")} × ${each()} · ${s.budget}`);
     text(document.getElementById("now"), sentence());
     document.getElementById("pulse").className = p.finished ? (p.failed ? "failed" : "finished") : p.coordinator ? "running" : "";
     document.title = `${p.done}/${p.total} · ${state.study.title}`;
@@ -111,7 +116,7 @@
     for (const arm of state.study.arms) {
       const row = el("tr", {}, el("th", { scope: "row" }, arm));
       for (let b = 0; b < state.study.blocks; b++) {
-        const cell = el("span", { className: "cell waiting" }, el("i"), el("span", {}, "·"));
+        const cell = el("span", { className: "cell none" }, el("i"), el("span", {}, ""));
         cells.set(`${arm}\n${b}`, cell);
         row.append(el("td", {}, cell));
       }

@@ -20,6 +20,7 @@ from trials import KEY, environment, no_file_holds_the_key  # noqa: E402
 
 from ablate.dashboards.page import write_page  # noqa: E402
 from ablate.dashboards.server import serving  # noqa: E402
+from ablate.elsewhere.bring import bring  # noqa: E402
 from ablate.records import StudyPaths, write_json  # noqa: E402
 
 from .live_browser import Watched, browser_or_skip, watched  # noqa: E402
@@ -212,3 +213,12 @@ def test_a_real_study_is_followed_here_and_on_the_server_and_leaves_no_key(
         assert '"layers":1' in run["config"].replace(" ", "")
     assert no_file_holds_the_key(tmp_path)
     assert KEY not in (tmp_path / "said.txt").read_text()
+
+
+def test_arms_of_imported_runs_have_as_many_trials_as_they_have(chromium: object, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("arm,acc\nbase,70\nbase,71\nbase,72\nb,60\n")
+    root = bring(str(tmp_path / "mine.csv"), tmp_path / "runs", baseline="base", outcome="acc", margin=1.0)
+    with serving(root) as url, watched(chromium, 1280, "light") as page:
+        page.open(url)
+        page.see("2 arms × 1–3 trials")
+        assert page.page.locator(".cell.waiting").count() == 0

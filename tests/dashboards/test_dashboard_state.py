@@ -88,6 +88,8 @@ def test_runs_from_elsewhere_are_shown_with_a_budget_that_nobody_recorded(tmp_pa
     table.write_text("arm,acc\nbase,70\nbase,71\nb,60\nb,61\n")
     state = Watcher(bring(str(table), tmp_path / "runs", baseline="base", outcome="acc", margin=1.0)).state()
     assert state["study"]["budget"] == "budget not recorded"
+    used = [state["progress"][key] for key in ("seconds", "occupied", "tokens")]
+    assert used == [None, None, None]
     assert [row["arm"] for row in state["verdicts"]["rows"]] == ["b"]
 
 

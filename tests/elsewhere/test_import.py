@@ -19,6 +19,7 @@ from ablate.records import load_records, read_study
 from ablate.report import load_findings, render_checklist, render_table, write_report
 from ablate.report.negative import reproduce
 from ablate.report.terminal import render_terminal
+from ablate.scheduling.show import render
 from ablate.scheduling.status import status
 
 TABLE = """arm,block,glue/average,eval/mlm_loss
@@ -686,3 +687,14 @@ def test_a_run_that_crashed_and_was_run_again_is_one(tmp_path):
 def test_a_run_that_diverged_and_was_run_again_is_refused(tmp_path):
     with pytest.raises(RunsError, match="2 runs of arm 'a' on block 0"):
         bring(table(tmp_path, AGAIN.replace("crashed,", "diverged,")), tmp_path, **TERMS)
+
+
+def test_status_does_not_say_nought_where_nobody_wrote_it_down(tmp_path):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render(status(bring(table(tmp_path), tmp_path / "runs", **TERMS))))
+    bare = TABLE.replace("eval/mlm_loss", "tokens").replace(",2.", ",5")
+    timed = bring(table(tmp_path, bare), tmp_path / "runs", name="timed", **TERMS)
+    console.print(render(status(timed)))
+    first, second = re.findall("9 complete · (.*)", console.export_text())
+    assert first == "what they used is not recorded"
+    assert re.fullmatch(r"spent \S+ tokens", second)
