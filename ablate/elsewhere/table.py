@@ -46,13 +46,18 @@ def read_csv(
         reader.fieldnames = columns
         named = _columns(path, columns, arm, block)
         cells = _Cells(path)
-        runs = [_run(row, named, cells, reader.line_num) for row in reader]
+        # Spreadsheets end a table with rows of separators alone.
+        runs = [_run(row, named, cells, reader.line_num) for row in reader if any(map(_filled, row.values()))]
     except csv.Error as error:
         raise RunsError(f"{path}:{reader.line_num}: cannot be read as a CSV table: {error}") from None
     problems = [*cells.problems, *cells.wrong()]
     if problems:
         raise RunsError("\n".join(problems))
     return runs, _left_out(columns)
+
+
+def _filled(cell: str | list[str] | None) -> bool:
+    return any(map(_filled, cell)) if isinstance(cell, list) else bool(cell and cell.strip())
 
 
 @dataclass(frozen=True)

@@ -698,3 +698,9 @@ def test_status_does_not_say_nought_where_nobody_wrote_it_down(tmp_path):
     first, second = re.findall("9 complete · (.*)", console.export_text())
     assert first == "what they used is not recorded"
     assert re.fullmatch(r"spent \S+ tokens", second)
+
+
+@pytest.mark.parametrize("end", [",,,", " , ,,", ",,,,,", ""])
+def test_rows_of_separators_alone_are_no_runs(tmp_path, end):
+    root = bring(table(tmp_path, f"{TABLE}{end}\n"), tmp_path / "runs", **TERMS)
+    assert len(load_records(root)[0]) == 9
