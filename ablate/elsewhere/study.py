@@ -222,6 +222,11 @@ def _problems(runs: Sequence[ImportedRun], declared: Declared) -> list[str]:
     arms = list(dict.fromkeys(run.arm for run in runs))
     if declared.baseline not in arms:
         found.append(f"no run is of the baseline '{declared.baseline}'{near(declared.baseline, arms)}")
+    elif len(arms) == 1:
+        found.append(
+            f"every run is of the baseline '{declared.baseline}', and nothing is left to compare with it; "
+            "add the runs of another arm"
+        )
     metrics = list(dict.fromkeys(metric_name(m) for run in runs for m in run.metrics))
     outcome = metric_name(declared.outcome)
     if declared.direction is None and outcome in metrics and names.direction(outcome) is None:

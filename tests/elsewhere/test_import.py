@@ -136,6 +136,15 @@ def test_wrong_terms_name_the_nearest(tmp_path):
         read_csv(Path(table(tmp_path, "name,x\n1,2\n")))
 
 
+def test_runs_of_the_baseline_alone_are_no_comparison(tmp_path):
+    alone = table(tmp_path, "arm,block,acc\nbase,0,1\nbase,1,2\n")
+    with pytest.raises(
+        RunsError, match="every run is of the baseline 'base', and nothing is left to compare"
+    ):
+        bring(alone, tmp_path / "runs", baseline="base", outcome="acc", margin=1)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_existing_folder_is_never_overwritten(tmp_path):
     bring(table(tmp_path), tmp_path / "runs", **TERMS)
     with pytest.raises(RunsError, match="another --name"):
