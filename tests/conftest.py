@@ -1,4 +1,4 @@
-"""What every test shares: a garbage collector that does not look at all imports again and again."""
+"""What every test shares: examples without a time limit, a garbage collector that does not look at imports again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test measures time: on a machine with other work an example of 3 ms took 600, and the limit is 200.
+settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timeless")
 
 
 @pytest.hookimpl(wrapper=True)
