@@ -228,7 +228,10 @@ def test_ctrl_c_ends_a_sync_that_waits_for_a_mute_server(root: Path) -> None:
     told = root.parent / "told.txt"
     with working(mute_after="UpsertBucket") as (url, requests), told.open("w") as out:
         command = [sys.executable, "-m", "ablate", "sync", str(root)]
-        with subprocess.Popen(command, env=environment(url, root.parent), stdout=out, stderr=out) as process:
+        with subprocess.Popen(
+            command, env=environment(url, root.parent), stdout=out, stderr=out,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's job in the background ignores it
+        ) as process:  # fmt: skip
             try:
                 deadline = time.monotonic() + 60
                 while not requests.of("UpsertBucket") and time.monotonic() < deadline:
