@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,8 +80,11 @@ def test_every_product_of_a_step_is_counted_and_nothing_of_the_step_is_lost(tmp_
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
 
-def test_the_command_shows_kinds_and_operations() -> None:
-    arguments = ["bench", "profile", "--micro-batch", "1", "--vocabulary", "256", "--precision", "fp32"]
+def test_the_command_shows_kinds_and_operations(tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(RECIPE.model_dump_json())
+    arguments = ["bench", "profile", "--recipe", str(recipe), "--micro-batch", "1", "--vocabulary", "256"]
+    arguments += ["--precision", "fp32"]
     arguments += ["--length", "16", "--steps", "1", "--no-compiled"]
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0, shown.output

@@ -6,6 +6,7 @@ whose middle means nothing at this size, and the few levels that another test co
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -193,6 +194,7 @@ def tiny() -> Recipe:
     return replace(preset("crammed-small"), TINY)
 
 
+@functools.cache
 def every_level() -> dict[str, Pair]:
     """Name of the level → the level beside its sibling, for every knob of a recipe."""
     found: dict[str, Pair] = {}
