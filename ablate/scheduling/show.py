@@ -33,7 +33,8 @@ def render(status: StudyStatus) -> Group:
     for trial in shown:
         _row(table, trial)
     offline = sum(bool(t.sync) for t in status.trials)
-    left = [f"{offline} trials are not whole on W&B; to send what is missing: ablate sync {status.root}"]
+    what = "1 trial is" if offline == 1 else f"{offline} trials are"
+    left = [f"{what} not whole on W&B; to send what is missing: ablate sync {status.root}"]
     return Group(*(Text(line) for line in head), Text(), table, *map(Text, left if offline else []))
 
 

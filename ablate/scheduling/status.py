@@ -222,8 +222,12 @@ def _size(path: Path) -> int:
 
 
 def _eta(trials: list[TrialStatus], budgets: dict[str, Budget], workers: int) -> float | None:
-    """Seconds until the study is done, from what finished trials took; None before anything is known."""
+    """Seconds until the study is done, from what finished trials took; None before anything is known.
+
+    Before one has finished, a trial takes its budget at least, and what one at work has taken and expects.
+    """
     took = [float(t.spent["occupied"]) for t in trials if t.state == "complete" and t.spent.get("occupied")]
+    longest = max((_occupied(t) + (t.eta_seconds or 0.0) for t in trials if t.state == RUNNING), default=0.0)
     open_ = [t for t in trials if t.state in (WAITING, RUNNING, PAUSED)]
     if not open_:
         return 0.0
@@ -231,16 +235,21 @@ def _eta(trials: list[TrialStatus], budgets: dict[str, Budget], workers: int) ->
     def whole(t: TrialStatus) -> float | None:
         if took:
             return sum(took) / len(took)
-        return budgets[t.arm].amount if budgets[t.arm].unit == "seconds" else None
+        return max(longest, budgets[t.arm].amount) if budgets[t.arm].unit == "seconds" else None
 
     left = 0.0
     for t in open_:
         size = whole(t)
         if size is None:
             return None
-        left += max(t.eta_seconds or 0.0, size - float(t.spent.get("occupied") or 0.0), 0.0)
+        left += max(t.eta_seconds or 0.0, size - _occupied(t), 0.0)
     running = sum(t.state == RUNNING for t in trials)
     return left / max(workers, running, 1)
+
+
+def _occupied(trial: TrialStatus) -> float:
+    """Seconds of the machine so far."""
+    return float(trial.spent.get("occupied") or 0.0)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -41,6 +41,16 @@ def test_the_end_is_estimated_from_what_finished_trials_took(root: Path) -> None
     assert found.spent("occupied") == 40.0
 
 
+def test_before_a_trial_has_finished_its_end_is_estimated_from_the_longest_at_work(root: Path) -> None:
+    """Evaluation is no part of the budget of 10 s, and was left out until the first trial had ended."""
+    study(root, {"baseline": {}}, blocks=3)
+    paths = StudyPaths(root).trial("baseline-0")
+    elsewhere(paths.lock, silent=5.0)
+    beat = {"phase": "evaluate", "spent": {"occupied": 30.0}, "eta_seconds": 5.0, "updated": time.time()}
+    write_json(paths.progress, beat)
+    assert status(root).eta_seconds == 5.0 + 2 * 35.0
+
+
 OFFLINE: dict[str, Any] = {"wandb": {"mode": "offline"}, "sync": "wandb sync x"}
 KILLED: dict[str, Any] = {}  # what the record of a trial holds that could not write its own
 ONLINE: dict[str, Any] = {"wandb": {"mode": "online"}}
@@ -65,7 +75,7 @@ def test_trials_that_sync_would_send_are_counted(
     record = {"schema": 1, **FIELDS, "trial": "baseline-0", "state": "lost", "tracking": tracking}
     write_json(StudyPaths(root).trial("baseline-0").record, record)
     assert status(root).trials[0].sync == (f"ablate sync {os.path.relpath(root)}" if told else "")
-    line = f"1 trials are not whole on W&B; to send what is missing: ablate sync {root}"
+    line = f"1 trial is not whole on W&B; to send what is missing: ablate sync {root}"
     assert (line in said(root)) == told
 
 
