@@ -18,10 +18,10 @@ def csv_text(rows: Iterable[Row]) -> str:
     found = list(rows)
     out = io.StringIO()
     if found:
-        # Every row has the same columns in the same order; `DictWriter` looks at each, 0.2 s of 40,000 rows.
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(found[0])
-        writer.writerows(row.values() for row in found)
+        # Not `DictWriter`, which takes 0.2 s longer for 40,000 rows.
+        writer, columns = csv.writer(out, lineterminator="\n"), list(found[0])
+        writer.writerow(columns)
+        writer.writerows([row[column] for column in columns] for row in found)
     return out.getvalue()
 
 
