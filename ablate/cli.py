@@ -595,7 +595,7 @@ def bench_attention(
         lengths=length or attention.LENGTHS, rows=micro_batch, rounds=rounds,
         tell=lambda text: print(text, file=sys.stderr),
     )  # fmt: skip
-    _json(attention.to_dict(found)) if form is Shape.json else _show(attention.terminal(found), width=160)
+    _json(found.to_dict()) if form is Shape.json else _show(attention.terminal(found), width=160)
 
 
 @bench_app.command("levels")

@@ -133,6 +133,11 @@ def attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, bias: Tensor | None, 
     """
     if q_BHTK.device.type != "cpu":
         return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, attn_mask=bias, dropout_p=dropout)
+    return explicit(q_BHTK, k_BHTK, v_BHTK, bias, dropout)
+
+
+def explicit(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """`attend` by two products and a softmax."""
     scores = torch.matmul(q_BHTK * q_BHTK.shape[-1] ** -0.5, k_BHTK.transpose(-1, -2))
     weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
     return torch.matmul(F.dropout(weights, dropout), v_BHTK)

@@ -13,6 +13,7 @@ from typing import Any
 from ablate.analysis import metrics as names
 from ablate.analysis.findings import NOT_RECORDED, ArmFindings, Contrast, Findings, TaskEffect
 from ablate.report import numbers
+from ablate.report.origin import counted
 from ablate.report.tables import SPEED, TOKENS, effect_places, interval, relative
 from ablate.report.visible import in_markdown
 
@@ -117,9 +118,9 @@ def result(found: Findings, c: Contrast) -> str:
     """The effect with everything it rests on."""
     e, places = c.effect, effect_places(found)
     unit = f" {found.outcome.unit}" if found.outcome.unit else ""
-    n = f"{e.n} block{'' if e.n == 1 else 's'}"
+    n = counted(e.n, "block")
     if c.unpaired:
-        n = f"{_trials(c.unpaired.n[0])} and {c.unpaired.n[1]} of its reference"
+        n = f"{counted(c.unpaired.n[0], 'trial')} and {c.unpaired.n[1]} of its reference"
     text = (
         f"Δ {found.outcome.label} against {c.reference} = "
         f"{numbers.estimate(e.estimate, e.low, e.high, places)}{unit} "
@@ -188,7 +189,7 @@ def _overturn(found: Findings, arm: ArmFindings, c: Contrast) -> tuple[str, ...]
     else:
         turned = f"{n} new {blocks} whose interval includes 0"
     ways = {
-        "divergence": f"{_trials(arm.lost)} of the arm, lost so far, run to the end: "
+        "divergence": f"{counted(arm.lost, 'trial')} of the arm, lost so far, run to the end: "
         f"{_price(found, arm, c, arm.lost, 0)}.",
         "learning rate": f"A learning rate tuned for the arm (5 rates on 1 block, then {n} {blocks}): "
         f"{_price(found, arm, c, n + 5, n)}.",
@@ -220,15 +221,11 @@ def _price(
     total = budgets * (own * hours(arm) + other * hours(found.arm(c.reference)))
     if not total:
         return "its cost is not recorded"
-    text = f"{_trials(own + other)}, about {numbers.duration(3600 * total)}"
+    text = f"{counted(own + other, 'trial')}, about {numbers.duration(3600 * total)}"
     cost = found.cost
     if cost.money is not None and cost.occupied_seconds:
         text += f", {total * 3600 * cost.money / cost.occupied_seconds:.3g} in the study's currency"
     return text
-
-
-def _trials(n: int) -> str:
-    return f"{n} trial{'' if n == 1 else 's'}"
 
 
 def markdown(text: str) -> str:

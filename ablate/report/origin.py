@@ -24,10 +24,11 @@ def size(found: Findings, sign: str = "") -> str:
     if sign:
         return f"{len(found.arms)} {sign} {each}"
     one = "block" if found.paired else "trial"
-    return f"{_count(len(found.arms), 'arm')} × {each} {one}{'' if each == '1' else 's'}"
+    return f"{counted(len(found.arms), 'arm')} × {each} {one}{'' if each == '1' else 's'}"
 
 
-def _count(n: int, what: str) -> str:
+def counted(n: int, what: str) -> str:
+    """`1 trial`, `2 trials`."""
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
