@@ -19,7 +19,10 @@ Unit = Literal["seconds", "tokens", "steps", "flops"]
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _WORDS: dict[str, Unit] = {word: word for word in ("tokens", "steps", "flops")}
 _WORDS |= {"token": "tokens", "step": "steps", "flop": "flops"}
-_BUDGET = re.compile(r"^\s*([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*$")
+# A comma parts thousands: 1,5 h is no budget, rather than 15 hours.
+_BUDGET = re.compile(
+    r"^\s*((?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*$"
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,11 @@ class Budget:
             return cls("seconds", amount * _SECONDS[word])
         if word in _WORDS:
             unit = _WORDS[word]
-            return cls(unit, round(amount) if unit in ("tokens", "steps") else amount)
+            if unit == "flops":
+                return cls(unit, amount)
+            if amount % 1:
+                raise ValueError(f"{unit} are counted, so a budget of them is a whole number; got {text!r}")
+            return cls(unit, int(amount))
         raise ValueError(f"{rule}; got {text!r} with the unknown unit '{match[2]}'")
 
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from ablate.budget import Budget, Spent, TrainingClock
         ("1.5 h", "seconds", 5400),
         ("2.5e9 tokens", "tokens", 2.5e9),
         ("4_000 steps", "steps", 4000),
+        ("1,250,000.0 tokens", "tokens", 1_250_000),
         ("1.3e19 flops", "flops", 1.3e19),
         (0, "steps", 0),
         ("0", "steps", 0),
@@ -26,9 +27,32 @@ def test_a_budget_reads_as_written(text, unit, amount):
     assert Budget.parse(text) == Budget(unit, amount)
 
 
-@pytest.mark.parametrize("text", ["", "24", "h", "24 parsecs", "-3h", "24h 5m", None, True, [], "1e steps"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "24",
+        "h",
+        "24 parsecs",
+        "-3h",
+        "24h 5m",
+        None,
+        True,
+        [],
+        "1e steps",
+        "1,5 h",
+        "2,5e9 tokens",
+        "1,50,000 steps",
+    ],
+)
 def test_a_wrong_budget_says_what_is_allowed(text):
     with pytest.raises(ValueError, match=r"a budget is an amount and a unit: 90s"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("text", ["2.5 steps", "0.4 steps", "1.5 tokens"])
+def test_part_of_a_step_is_no_budget(text):
+    with pytest.raises(ValueError, match=r"are counted, so a budget of them is a whole number"):
         Budget.parse(text)
 
 
