@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
+from ablate import yamltext
 from ablate.budget import Budget
 from ablate.design.config import BudgetText, Design
 from ablate.design.values import BUDGET
 from ablate.evaluation.config import EvaluateSpec
-from ablate.knobs import Config, UnknownKnobError, get, keys_beside, replace
+from ablate.knobs import Config, UnknownKnobError, get, keys_beside, knobs, replace
 from ablate.recipe import PRESETS, Recipe, preset
 from ablate.records.paths import told_path
 from ablate.scheduling.executors import ExecutorSpec, LocalSpec, Places
@@ -177,24 +179,23 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int], str]:
         raise StudyError(path, [Problem(1, "", told)]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(path, [Problem(1, "", f"cannot be read as UTF-8 text: {error}")]) from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error)
-        raise StudyError(
-            path, [Problem(mark.line + 1 if mark else 1, "", f"not valid YAML: {what}")]
-        ) from error
-    if not isinstance(raw, dict) or not isinstance(node, yaml.MappingNode):
-        raise StudyError(
-            path, [Problem(1, "", "a study file is a mapping of keys (name, question, baseline, …)")]
-        )
-    lines: dict[tuple[Any, ...], int] = {(): 1}
-    duplicates = list(_walk(node, (), lines))
-    if duplicates:
-        raise StudyError(path, duplicates)
+    raw, lines = _mapping(path, text, "a study file is a mapping of keys (name, question, baseline, …)")
     return raw, lines, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _mapping(path: Path, text: str, rule: str) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    """The keys of a file and their lines. Raises StudyError where it is no mapping, with each key once."""
+    try:
+        node, raw = yamltext.compose(text), yamltext.parse(text)
+    except yamltext.YamlTextError as error:
+        raise StudyError(path, [Problem(error.line, "", str(error))]) from error
+    if not isinstance(raw, dict) or not isinstance(node, yaml.MappingNode):
+        raise StudyError(path, [Problem(1, "", rule)])
+    lines: dict[tuple[Any, ...], int] = {(): 1}
+    found = list(_walk(node, (), lines))
+    if found:
+        raise StudyError(path, found)
+    return raw, lines
 
 
 def _missing(path: Path) -> str:
@@ -203,10 +204,17 @@ def _missing(path: Path) -> str:
     return f"there is no such file; did you mean '{folder / near[0]}'?" if near else "there is no such file"
 
 
-def _walk(node: yaml.Node, loc: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> Iterator[Problem]:
-    if isinstance(node, yaml.MappingNode):
+def _walk(
+    node: yaml.Node,
+    loc: tuple[Any, ...],
+    lines: dict[tuple[Any, ...], int],
+    above: tuple[yaml.Node, ...] = (),
+) -> Iterator[Problem]:
+    if any(node is one for one in above):
+        yield Problem(_line(lines, loc), _dotted(loc), "an alias of what it stands in; write it out")
+    elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            name = yaml.safe_load(key.value) if key.tag.endswith(":int") else key.value
+            name = yamltext.parse(key.value) if key.tag.endswith(":int") else key.value
             here = (*loc, name)
             if here in lines:
                 yield Problem(
@@ -215,11 +223,11 @@ def _walk(node: yaml.Node, loc: tuple[Any, ...], lines: dict[tuple[Any, ...], in
                     f"given twice (first on line {lines[here]}); keep one",
                 )
             lines[here] = key.start_mark.line + 1
-            yield from _walk(value, here, lines)
+            yield from _walk(value, here, lines, (*above, node))
     elif isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value):
             lines[(*loc, i)] = value.start_mark.line + 1
-            yield from _walk(value, (*loc, i), lines)
+            yield from _walk(value, (*loc, i), lines, (*above, node))
 
 
 # --- resolving ---------------------------------------------------------------------------------------
@@ -263,7 +271,7 @@ def _mended(raw: dict[str, Any], error: ValidationError) -> StudyFile | None:
     """The file as it would be without its mistakes: the nearest level, the default, or nothing instead."""
     data = copy.deepcopy(raw)
     for e in error.errors(include_url=False):
-        loc = _plain_loc(e["loc"])
+        loc = _plain_loc(e)
         holder: Any = data
         for part in loc[:-1]:
             try:
@@ -304,8 +312,9 @@ def _baseline(value: Any, folder: Path, tell: Callable[[tuple[Any, ...], str], N
     if not isinstance(changes, dict):
         tell(("baseline", "set"), f"a mapping of knob paths to values; got {changes!r}")
         return None
-    for knob, level in changes.items():
-        changed = try_replace(recipe, {knob: level}, ("baseline", "set", knob), tell)
+    # Parents first, so that {position.theta: 1e5, position: rope} works in any order, as in a group.
+    for knob, level in sorted(changes.items(), key=lambda item: str(item[0]).count(".")):
+        changed = try_replace(recipe, {str(knob): level}, ("baseline", "set", knob), tell)
         recipe = changed or recipe
     return recipe
 
@@ -323,15 +332,20 @@ def named_recipe(
         tell(loc, f"there is no preset '{value}'{hint} The presets are {', '.join(PRESETS)}")
         return preset(near[0]) if near else None  # the arms are checked against the one that was meant
     try:
-        return Recipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        raw, lines = _mapping(file, file.read_text(encoding="utf-8"), _RECIPE_RULE)
+        return Recipe.model_validate(raw)
     except (OSError, UnicodeDecodeError) as error:
         tell(loc, f"the recipe file {file} cannot be read: {error}")
-    except yaml.YAMLError as error:
-        tell(loc, f"{file} is not valid YAML: {error}")
+    except StudyError as error:
+        for line in str(error).splitlines():
+            tell(loc, line)
     except ValidationError as error:
         for inner, message in explain(error, Recipe):
-            tell(loc, f"{file}: {_dotted(inner)}: {message}")
+            tell(loc, f"{file}:{_line(lines, inner)}: {_dotted(inner)}: {message}")
     return None
+
+
+_RECIPE_RULE = f"a recipe file is a mapping of {', '.join(Recipe.model_fields)}, each a mapping of knobs"
 
 
 def try_replace(
@@ -341,6 +355,7 @@ def try_replace(
     tell: Callable[[tuple[Any, ...], str], None],
 ) -> Recipe | None:
     """The recipe with knobs set, or None after telling what is wrong."""
+    changes = _spelled_out(changes)
     try:
         return replace(recipe, changes)
     except UnknownKnobError as error:
@@ -353,18 +368,40 @@ def try_replace(
     return None
 
 
+def _spelled_out(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes with each section by its knobs: {model: {layers: 3}} sets the layers and leaves the width."""
+    paths = {info.path for info in knobs(Recipe)}
+    found: dict[str, Any] = {}
+    for path, level in changes.items():
+        section = path not in paths and any(known.startswith(f"{path}.") for known in paths)
+        if section and isinstance(level, dict):
+            found |= _spelled_out({f"{path}.{key}": value for key, value in level.items()})
+        else:
+            found[path] = level
+    return found
+
+
 # --- words for pydantic's errors ---------------------------------------------------------------------
 
 
 def explain(error: ValidationError, root: type[Config]) -> list[tuple[tuple[Any, ...], str]]:
     """Each error as (location, message): what is allowed, what was given, the nearest name."""
-    return [(_plain_loc(e["loc"]), _explain(e, root)) for e in error.errors(include_url=False)]
+    return [(_plain_loc(e), _explain(e, root)) for e in error.errors(include_url=False)]
 
 
-def _plain_loc(loc: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Pydantic puts type names of union members into a location; people did not write those."""
-    noise = ("function-", "str", "int", "dict[", "literal[", "constrained", "tagged-union", "nullable")
-    return tuple(part for part in loc if not (isinstance(part, str) and part.startswith(noise)))
+# What pydantic puts into a location for a member of a union; people did not write those.
+_MEMBER = re.compile(r"str|int|[a-z-]+\[.*\]|constrained-[a-z]+", re.DOTALL)
+
+
+def _plain_loc(e: Any) -> tuple[Any, ...]:
+    """The keys that lead to an error; an unknown key is always somebody's own."""
+    loc = e["loc"]
+    own = len(loc) - 1 if e["type"] == "extra_forbidden" else len(loc)
+    return tuple(
+        part
+        for i, part in enumerate(loc)
+        if i >= own or not (isinstance(part, str) and _MEMBER.fullmatch(part))
+    )
 
 
 def _explain(e: Any, root: type[Config]) -> str:
@@ -373,7 +410,7 @@ def _explain(e: Any, root: type[Config]) -> str:
         known = keys_beside(root, e["loc"])
         near = difflib.get_close_matches(str(e["loc"][-1]), known, n=1, cutoff=0.5)
         hint = f"; did you mean '{near[0]}'?" if near else "."
-        return f"unknown key{hint} Allowed here: {', '.join(known)}" if known else "unknown key"
+        return f"unknown key{hint} Allowed here: {', '.join(known)}" if known else _owned(e["loc"], root)
     if kind == "missing":
         return "this key is required"
     if kind == "union_tag_invalid":
@@ -385,6 +422,14 @@ def _explain(e: Any, root: type[Config]) -> str:
         return f"should be a finite number; got {given!r}{_INSTEAD.get(str(e['loc'][-1]), '')}"
     message = e["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{message}; got {given!r}" if "got" not in message else message
+
+
+def _owned(loc: tuple[Any, ...], root: type[Config]) -> str:
+    """A setting of another variant: which ones have it."""
+    *parent, variant, key = map(str, loc)
+    names = (info.name for info in knobs(root) if info.path == ".".join([*parent, key]))
+    owners = [name.removesuffix(f"].{key}").rpartition("[")[2] for name in names]
+    return f"unknown key; {variant} has no {key}, {' and '.join(owners)} has" if owners else "unknown key"
 
 
 # What to write where somebody wrote infinity or nan.
@@ -433,7 +478,7 @@ def level_of(study: Study, path: str) -> Any:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of study files, with every knob and its levels, so that editors complete and check them."""
-    from ablate.knobs import Choice, Number, knobs
+    from ablate.knobs import Choice, Number
     from ablate.knobs import Variants as VariantDomain
 
     def levels(domain: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 import ablate.study
 from ablate.design import arms, cautions, freeze
+from ablate.knobs import replace
 from ablate.recipe import PRESETS, preset
 from ablate.scheduling.plan import make_plan
 from ablate.scheduling.plantext import text as plan_text
@@ -103,6 +104,22 @@ def test_a_good_study_resolves_its_baseline(load):
         ("[rope, none]", "[rope, none]\n    data.source: [{kind: files, train: nowhere/*.txt}]", 9,
          "design.factors.data.source.0", "nowhere"),
         ("blocks: 2", "blocks: 2\nevaluate: {grammar: {tasks: [acceptabilty]}}", 11, "evaluate", "acceptability"),
+        # A key of somebody's own may begin as pydantic's names of types do.
+        ("name: tiny", "strict: true", 1, "strict", "unknown key"),
+        ("name: tiny", "int: 3", 1, "int", "unknown key"),
+        ("blocks: 2", "blocks: 2\nevaluate: {tasks: {intent: {path: x}}}", 11, "evaluate.tasks.intent.text",
+         "required"),
+        ("model.layers: 2", "model.intermediate: -5", 3, "baseline.set.model.intermediate", "should be greater"),
+        ("name: tiny", "title: 2026-13-45", 1, "", "not valid YAML: month must be in 1..12; put text between quo"),
+        ("name: tiny", "title: &a [*a]", 1, "title", "an alias of what it stands in"),
+        ("name: tiny", f"title: {'[' * 3000}", 1, "", "nested too deeply"),
+        ("model.layers: 2", "3: 4", 3, "baseline.set.3", "there is no knob '3'"),
+        ("[rope, none]", "[{theta: 300}]", 8, "design.factors.model.position.0", "sinusoidal has no theta, rope has"),
+        ("blocks: 2", "blocks: {min: 3, maxx: 5}", 10, "design.blocks", "'maxx'; did you mean 'max'? Allowed here: min"),
+        ("small:", '" ":', 9, "design.groups", "one line, not blank; got ' '"),
+        ("small:", '"a\\nb":', 9, "design.groups", "one line, not blank; got 'a\\nb'"),
+        ("blocks: 2", "requires: {model.width: {model.position: rpoe}}\n  blocks: 2", 10,
+         "design.requires.model.width.model.position", "did you mean 'rope'"),
     ],
 )  # fmt: skip
 def test_each_mistake_names_its_line_key_and_way_out(load, old, new, line, key, says):
@@ -159,6 +176,33 @@ def test_couplings_are_checked(load):
     found = problems(load, text)
     assert len(found) == 2
     assert "requires model.norm_placement=post, here it is pre" in found[0][2]
+
+
+def test_a_needed_level_is_read_as_an_arms_is(load):
+    """YAML reads 1e-3 as text; the baseline's rate is that number."""
+    text = GOOD.replace("  blocks: 2", "  requires: {model.position: {train.lr: 1e-3}}\n  blocks: 2")
+    assert len(arms(load(text))) == 4
+
+
+def test_a_section_sets_the_knobs_in_it_and_leaves_the_others(load):
+    nested = GOOD.replace("model.layers: 2", "model: {layers: 2}, finetune: {epochs: 3}")
+    nested = nested.replace("crammed-small", "bert-original").replace(
+        "small: {model.width: 128, model.heads: 2}", "small: {model: {width: 384, heads: 6}}"
+    )
+    study = load(nested)
+    assert study.baseline == replace(preset("bert-original"), {"model.layers": 2, "finetune.epochs": 3})
+    assert {arm.name: arm.recipe for arm in arms(study)}["small"].model.layers == 2
+
+
+def test_a_variant_and_its_own_setting_stand_in_any_order(load):
+    text = GOOD.replace("model.layers: 2", "model.position.theta: 5e4, model.position: rope")
+    assert load(text.replace("[rope, none]", "[none]")).baseline.model.position.theta == 5e4
+
+
+def test_what_is_wrong_with_the_baseline_is_told_once_and_not_again_for_every_arm(load):
+    ((_, key, message),) = problems(load, GOOD.replace("model.layers: 2", "model.heads: 3"))
+    assert key == "baseline"
+    assert "must be a multiple of model.heads (3)" in message
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "just words", "\xff\xfe"])
@@ -238,3 +282,19 @@ def test_a_recipe_file_that_is_no_text_is_told_like_one_that_is_not_there(load, 
         assert message.startswith("the recipe file")
         assert file in message
         assert why in message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", ":1: a recipe file is a mapping of model, data, train, finetune"),
+        ("model: {layers: 2}\nmodel: {heads: 2}\n", ":2: model: given twice (first on line 1); keep one"),
+        ("train: {lr: 1e-3}\nmodel:\n  intermediate: 1\n", ":3: model.intermediate: should be greater"),
+        ("model: 2026-13-45", ":1: not valid YAML: month must be in 1..12"),
+    ],
+)
+def test_a_recipe_files_mistakes_are_told_with_their_lines(load, tmp_path, text, says):
+    (tmp_path / "own.yaml").write_text(text)
+    ((_, key, message),) = problems(load, GOOD.replace("{preset: crammed-small,", "{path: own.yaml,"))
+    assert key == "baseline.path"
+    assert message.startswith(f"{tmp_path}/own.yaml{says}")

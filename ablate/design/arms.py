@@ -31,6 +31,7 @@ def problems(study: Study) -> list[tuple[Loc, str]]:
     return [
         *told,
         *checks.keys(study),
+        *checks.names(study),
         *checks.searches(study),
         *checks.duplicates(found),
         *checks.couplings(study, found),

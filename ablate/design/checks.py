@@ -35,6 +35,16 @@ def keys(study: Study) -> Problems:
     return told
 
 
+def names(study: Study) -> Problems:
+    """Names of groups that no table, log or chart could show."""
+    rule = "a group's name stands in tables and logs: one line, not blank"
+    return [
+        (("design", "groups"), f"{rule}; got {name!r}")
+        for name in study.file.design.groups
+        if not (name.strip() and name.isprintable())
+    ]
+
+
 def searches(study: Study) -> Problems:
     """Spaces, samplers and pruners that do not go together."""
     told: Problems = []
@@ -171,28 +181,55 @@ def couplings(study: Study, found: list[Arm]) -> Problems:
                 told.append((("design", "requires", path), str(UnknownKnobError(knob, paths))))
         if path not in paths or not set(needs) <= paths:
             continue
+        needed, wrong = _needed(found, path, needs)
+        told += wrong
         for arm in found[1:]:
-            told += _uncoupled(arm, arm.changes(found[0]), path, needs)
+            told += _uncoupled(arm, arm.changes(found[0]), path, needed)
     return told
 
 
-def _uncoupled(arm: Arm, changed: Mapping[str, Any], path: str, needs: Mapping[str, Any]) -> Problems:
+def _needed(found: list[Arm], path: str, needs: Mapping[str, Any]) -> tuple[dict[str, str], Problems]:
+    """Each needed knob with its level as an arm has it (YAML reads 1e-3 as text), and what is no level."""
+    from ablate.study import try_replace
+
+    told: dict[Loc, str] = {}
+    needed: dict[str, str] = {}
+
+    def tell(at: Loc, said: str) -> None:
+        told.setdefault(at, said)
+
+    for knob, level in needs.items():
+        loc = ("design", "requires", path, knob)
+        # A variant's own knob exists in some arms alone.
+        tried = (try_replace(arm.recipe, {knob: level}, loc, tell) for arm in found)
+        has = next((recipe for recipe in tried if recipe is not None), None)
+        if has is not None:
+            needed[knob] = label(get(has, knob))
+            told.pop(loc, None)
+    return needed, list(told.items())
+
+
+def _uncoupled(arm: Arm, changed: Mapping[str, Any], path: str, needs: Mapping[str, str]) -> Problems:
     if not any(c == path or c.startswith(path + ".") for c in changed):
         return []
     told: Problems = []
     for knob, level in needs.items():
-        has = label(get(arm.recipe, knob))
-        if has != label(level):
-            rule = f"changing {path} requires {knob}={label(level)}, here it is {has}"
+        try:
+            has = label(get(arm.recipe, knob))
+        except UnknownKnobError:
+            has = "absent"
+        if has != level:
+            rule = f"changing {path} requires {knob}={level}, here it is {has}"
             told.append((arm.loc, f"{rule}; put both into a group"))
     return told
 
 
 def unbuildable(found: list[Arm]) -> Problems:
-    """Combinations that no model can be built from, told now and not at hour three."""
-    told: Problems = []
-    for arm in found:
-        told += [(arm.loc or ("baseline",), message) for message in arm.recipe.problems()]
+    """Combinations that no model can be built from, told now and not at hour three; the baseline's once."""
+    shared = found[0].recipe.problems()
+    told: Problems = [(("baseline",), message) for message in shared]
+    for arm in found[1:]:
+        told += [(arm.loc, message) for message in arm.recipe.problems() if message not in shared]
     return told
 
 

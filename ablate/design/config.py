@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import difflib
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ablate.budget import Budget
 from ablate.knobs import Config, one_of
+
+C = TypeVar("C", bound=Config)
 
 Kind = Literal["one-factor", "cumulative", "factorial", "fractional", "search"]
 
@@ -127,6 +130,16 @@ class Range(Config):
         return self
 
 
+def _read(cls: type[C], value: dict[Any, Any]) -> C:
+    """A mapping as a config, where a validator hides the type from whoever would name the allowed keys."""
+    for key in value:
+        if key not in cls.model_fields:
+            near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else "."
+            raise ValueError(f"unknown key '{key}'{hint} Allowed here: {', '.join(cls.model_fields)}")
+    return cls.model_validate(value)
+
+
 def _dimension(value: Any) -> Any:
     """`all` (or nothing): the knob's whole domain; a list: levels; {low, high}: a range."""
     if value is None or value == "all":
@@ -136,7 +149,7 @@ def _dimension(value: Any) -> Any:
             raise ValueError("a list of levels needs at least one")
         return value
     if isinstance(value, dict):
-        return Range.model_validate(value)
+        return _read(Range, value)
     if isinstance(value, Range):
         return value
     raise ValueError(f"`all`, a list of levels, or {{low: …, high: …, log: …}}; got {value!r}")
@@ -198,7 +211,7 @@ def _probe(value: Any) -> Any:
 
 def _blocks(value: Any) -> Any:
     if isinstance(value, dict):
-        return Elastic.model_validate(value)
+        return _read(Elastic, value)
     if isinstance(value, bool) or not isinstance(value, int | Elastic):
         raise ValueError(f"a number of blocks, or {{min: 3, max: 12, until: settled}}; got {value!r}")
     if isinstance(value, int) and not 1 <= value <= 1000:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from ablate import yamltext
 from ablate.budget import Budget
 from ablate.records import FrozenArm, FrozenStudy, StudyPaths, write_json
 from ablate.scheduling import RefusedError
@@ -130,8 +129,8 @@ def mapper_of(study: Study) -> Mapper:
 
 def _is_study(path: Path) -> bool:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raw = yamltext.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yamltext.YamlTextError):
         return False
     return isinstance(raw, dict) and ("design" in raw or "baseline" in raw)
 
