@@ -21,8 +21,9 @@ COMPRESSIONS = ("", ".gz", ".zst")
 
 def matching(pattern: str) -> list[Path]:
     """Files that a glob names, sorted. Raises DataError when there is none."""
-    found = sorted(Path(p) for p in glob.glob(str(Path(pattern).expanduser()), recursive=True))
-    found = [p for p in found if p.is_file()]
+    paths = sorted(Path(p) for p in glob.glob(str(Path(pattern).expanduser()), recursive=True))
+    # Once each: `**` follows a link that leads back to its own folder 40 times.
+    found = list({p.parent.resolve() / p.name: p for p in reversed(paths) if p.is_file()}.values())[::-1]
     if not found:
         raise DataError(f"a glob of text files must match at least one; '{pattern}' matches none; correct it")
     return found
@@ -69,6 +70,10 @@ def _require_column(path: Path, column: str) -> None:
     if column not in names:
         raise DataError(
             f"{path} needs the text column '{column}'; it has {', '.join(names)}; name another column"
+        )
+    if names.count(column) > 1:
+        raise DataError(
+            f"{path} needs one column '{column}'; it has {names.count(column)}; rename the others"
         )
     kind = schema.field(column).type
     kinds = pyarrow.types
@@ -133,15 +138,16 @@ def _json_lines(path: Path, column: str) -> Iterator[str]:
             if not line.strip():
                 continue
             try:
-                yield _text(json.loads(line)[column])
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                yield text_of(json.loads(line)[column])
+            # ValueError: a number of more than 4,300 digits; RecursionError: brackets nested too deeply.
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise DataError(
                     f"{path}:{number} must be a JSON object with the field '{column}'; "
                     f"it is not ({type(error).__name__}: {error}); correct the line or the column"
                 ) from error
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """The value of a text field; none is an empty document. Raises TypeError."""
     if value is not None and not isinstance(value, str):
         raise TypeError(f"it holds a {type(value).__name__}, no text")

@@ -113,11 +113,18 @@ class Encoded:
 
 
 def plan(
-    folder: Path, shards: Sequence[dict[str, Any]], frame: Frame, shares: Sequence[float] | None
+    folder: Path,
+    shards: Sequence[dict[str, Any]],
+    frame: Frame,
+    shares: Sequence[float] | None,
+    most: int | None = None,
 ) -> tuple[list[Encoded], Counts]:
-    """Where each shard lies in the stream, and what becomes of its documents."""
+    """Where each shard lies in the stream, and what becomes of its documents.
+
+    `shares`: of the parts of a source of several; `most`: tokens wanted, to which each part gives its share.
+    """
     counts, placed, start = Counts(), [], 0
-    limits = _limits(folder, shards, frame, shares) if shares else {}
+    limits = _limits(folder, shards, frame, shares, most) if shares else {}
     for shard in shards:
         found = Encoded(folder / shard["name"], shard["dtype"], limits.get(shard["part"]), start, 0)
         documents = found.table()
@@ -150,9 +157,17 @@ def _count(counts: Counts, documents: np.ndarray, kept: np.ndarray, frame: Frame
 
 
 def _limits(
-    folder: Path, shards: Sequence[dict[str, Any]], frame: Frame, shares: Sequence[float]
+    folder: Path,
+    shards: Sequence[dict[str, Any]],
+    frame: Frame,
+    shares: Sequence[float],
+    most: int | None,
 ) -> dict[int, int]:
-    """For each part of a mixture the highest rank of a document that stays, so that shares hold in tokens."""
+    """For each part of a mixture the highest rank of a document that stays, so that shares hold in tokens.
+
+    Without `most` the part that gives least limits the others; with it each gives its share of so many tokens
+    or what it has, the document in which its share ends included.
+    """
     sizes, ranks = {}, {}
     for part in range(len(shares)):
         tables = [
@@ -164,11 +179,15 @@ def _limits(
         ranks[part] = joined["rank"][by_rank]
         sizes[part] = np.cumsum(frame.sizes(joined["tokens"][by_rank]))
     totals = [int(sizes[part][-1]) if len(sizes[part]) else 0 for part in range(len(shares))]
-    unit = min(total / share for total, share in zip(totals, shares, strict=True))
+    if most is None:
+        unit = min(total / share for total, share in zip(totals, shares, strict=True))
+    else:
+        unit = most / sum(shares)
     limits = {}
     for part, share in enumerate(shares):
         # A small tolerance, so that rounding does not drop the last document of the part that limits.
         stay = int(np.searchsorted(sizes[part], unit * share * (1 + 1e-12), side="right"))
+        stay = stay if most is None else min(stay + 1, len(ranks[part]))
         limits[part] = int(ranks[part][stay - 1]) if stay else 0
     return limits
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -225,8 +225,8 @@ class Pipeline:
         counts: dict[str, Counts] = {}
         written: dict[str, list[dict[str, Any]]] = {}
         for split, most in (("train", None), ("validation", VALIDATION_ROWS)):
-            shares = self.weights if split == "train" else None
-            placed, count = plan(folder, encoded[split], frame, shares)
+            shares = self.weights or (_sizes_of_parts(encoded["train"]) if most else None)
+            placed, count = plan(folder, encoded[split], frame, shares, most and most * config.length)
             _require_rows(split, count, config, reports)
             if most is not None and count.rows > most:
                 count.rows, count.tokens_packed = most, most * config.length
@@ -329,6 +329,7 @@ class Pipeline:
                 **{key: value for key, value in manifest.items() if key not in ("files", "shards")},
                 "version": VERSION,
                 "config": config.model_dump(mode="json"),
+                "licence": config.source.licence(),
                 "order": config.order,
                 "rows": len(train),
                 "tokens": train.size,
@@ -358,6 +359,14 @@ class Pipeline:
         return "-".join(parts)
 
 
+def _sizes_of_parts(shards: Sequence[dict[str, Any]]) -> list[float] | None:
+    """Training tokens of each part of a source of several, in whose shares held-out rows stand for them."""
+    sizes = [0.0] * (1 + max((shard["part"] for shard in shards), default=0))
+    for shard in shards:
+        sizes[shard["part"]] += shard["tokens"]
+    return sizes if len(sizes) > 1 and any(sizes) else None
+
+
 def _drawn(document: Document, share: float) -> bool:
     # Another hash than the one by which documents are ranked, or a cut would keep just the sample.
     return rank(f"sample/{document.id}") < share * 2**64
@@ -385,6 +394,11 @@ def _require_rows(split: str, count: Counts, config: DataConfig, reports: list[R
         )
     if count.documents_read == 0:
         raise DataError(f"{where} must hold documents; it holds none; correct the source")
+    if count.documents_kept == 0 and count.documents_left_out:
+        raise DataError(
+            f"{where} must hold text of every part; of one nothing is left after cleaning and the ratio "
+            "filter, and in its share the others give nothing; leave that part out"
+        )
     if count.documents_kept == 0 and count.documents_filtered:
         raise DataError(
             f"{where} must keep documents after the token-ratio filter; all {count.documents_filtered} have "

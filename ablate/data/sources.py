@@ -9,6 +9,7 @@ Heavy libraries are imported where they are used, so that reading a study file s
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from ablate.data import files
-from ablate.data.errors import DataError
+from ablate.data.errors import DataError, ReadingError
 from ablate.data.presets import CORPORA, CorpusName
+from ablate.data.store import key_of
 from ablate.knobs import Config, Knob, one_of
 
 Split = Literal["train", "validation"]
@@ -63,6 +65,10 @@ class Source(Config):
     def problems(self) -> list[str]:
         """What is wrong, found without reading the text."""
         return []
+
+    def prefix(self) -> str:
+        """What its documents' names begin with; draws follow names, so it follows from the fingerprint."""
+        return self.short()
 
     def licence(self) -> str:
         return "unknown"
@@ -193,6 +199,10 @@ class FilesSource(Source):
         digests = {k: [files.digest(p) for p in files.matching(g)] for k, g in globs.items() if g}
         return {"kind": self.kind, "column": self.column, **digests}
 
+    def prefix(self) -> str:
+        # Not the glob: the same files in another folder are the same corpus.
+        return f"files-{key_of(self.fingerprint())[:8]}"
+
     def size(self) -> int:
         """Bytes of the training files."""
         return sum(path.stat().st_size for path in files.matching(self.train))
@@ -268,9 +278,23 @@ class HubSource(Source):
                 f"{', '.join(rows.column_names)}; set data.source.column"
             )
         left = None if self.limit is None else max(self.limit - skip, 0)
-        for row in islice(rows.skip(skip) if skip else rows, left):
-            if self._wanted(row):
-                yield row[self.column] or ""
+        try:
+            for row in islice(rows.skip(skip) if skip else rows, left):
+                if self._wanted(row):
+                    yield files.text_of(row[self.column])
+        except DataError:
+            raise
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"source 'hub' needs text in the column '{self.column}' of every row; '{self.name}' gave "
+                f"{type(error).__name__}: {error}; set data.source.column"
+            ) from error
+        except Exception as error:  # a torn file, a network that is gone: dozens of types here, too
+            raise ReadingError(
+                f"source 'hub' must be readable to its end; '{self.name}' (split {name}) gave "
+                f"{type(error).__name__}: {' '.join(str(error).split())}; correct the files, or run the same "
+                "command again where the network was gone: it goes on after what was read"
+            ) from error
 
     def _load(self, split: str) -> Any:
         import datasets
@@ -302,7 +326,9 @@ class HubSource(Source):
         plain = self.model_dump(exclude={"streaming"})
         folder = Path(self.name)
         if folder.is_dir():
-            plain["files"] = [files.digest(p) for p in sorted(folder.rglob("*")) if p.is_file()]
+            paths = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+            # With its folder: moved from train/ to validation/, a file belongs to another split.
+            plain["files"] = [{**files.digest(p), "file": str(p.relative_to(folder))} for p in paths]
         return plain
 
     def problems(self) -> list[str]:
@@ -416,7 +442,7 @@ class MixtureSource(Source):
                 "give parts: [{source: …, weight: 1}, {source: …}]"
             ]
         weights = [part.weight for part in self.parts]
-        if min(weights) <= 0:
+        if not all(0 < weight < math.inf for weight in weights):
             return [f"weights of a mixture must be positive; they are {weights}; leave a part out instead"]
         return [problem for part in self.parts for problem in part.source.problems()]
 

@@ -19,14 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablate.data.errors import DataError
+from ablate.data.errors import DataError, ReadingError
 from ablate.data.mapping import Mapper
 from ablate.records import read_json, write_json
 from ablate.records.store import sync
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of the stored layout and of everything that decides the tokens; part of every key
+VERSION = 4  # of the stored layout and of everything that decides the tokens; part of every key
 MANIFEST = "manifest.json"
 RESULT = ".result.json"  # the end of the name of a shard's result
 
@@ -90,6 +90,8 @@ def _build(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> dict[str
         write_json(temporary / MANIFEST, {"version": VERSION})
     try:
         content = build(temporary)
+    except ReadingError:
+        raise
     except DataError:  # would come again; after anything else the finished shards are worth keeping
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -177,7 +177,7 @@ def _cut(
         read, held, number = done["read"], done["held"], number + 1
         if done["last"]:
             return
-    stream = source.stream(split, read)
+    stream, prefix = source.stream(split, read), source.prefix()
     last = False
     while not last:
         files = {s: Writer(place / f"{s}-{number:05d}.parquet") for s in ("train", "validation")}
@@ -188,7 +188,7 @@ def _cut(
             where = split or side_of(text)
             read += 1
             if where == "train" or held < HELD_OUT_CHARACTERS:
-                files[where].add(Document(f"{source.short()}/{where}/{read - 1}", text))
+                files[where].add(Document(f"{prefix}/{where}/{read - 1}", text))
             held += len(text) if where == "validation" else 0
             if files["train"].characters + (held - start) >= shards.characters:
                 last = False

@@ -36,6 +36,7 @@ from ablate.data import (
 )
 from ablate.data.cleaning import Document, run
 from ablate.data.mapping import here
+from ablate.data.prepare import VALIDATION_ROWS
 from ablate.data.store import build_shards
 from ablate.data.text import clean, read_documents, read_source
 
@@ -187,7 +188,7 @@ def test_cleaning_in_shards_comes_to_what_the_stages_say(tmp_path: Path) -> None
     cleaning = Cleaning.model_validate({"normalize": "normalize", "rules": "rules", "duplicates": "minhash"})
     source = corpus(tmp_path / "corpus", texts)
     text = read_source(source, tmp_path, SMALL)
-    whole = [Document(f"{source.short()}/train/{n}", t) for n, t in enumerate(texts)]
+    whole = [Document(f"{source.prefix()}/train/{n}", t) for n, t in enumerate(texts)]
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (expected,), told = run(cleaning.stages(), [whole], scratch)
@@ -236,6 +237,58 @@ def test_a_mixture_shares_the_text_of_its_parts_and_cuts_them_to_equal_tokens(tm
     assert "must be positive" in mixture.model_copy(
         update={"parts": (Part(source=large, weight=0), Part(source=small))}
     ).problems()[0]  # fmt: skip
+    for weight in (float("nan"), float("inf")):
+        odd = mixture.model_copy(update={"parts": (Part(source=large, weight=weight), Part(source=small))})
+        assert "must be positive" in odd.problems()[0]
+
+
+def test_the_same_files_elsewhere_give_the_same_rows(tmp_path: Path) -> None:
+    found = []
+    for place in (tmp_path / "here", tmp_path / "there"):
+        large, small = (
+            corpus(place, [f"{w} {n} " * (n % 9 + 9) for n in range(60)], w) for w in ("dog", "cat")
+        )
+        mixture = MixtureSource(parts=(Part(source=large), Part(source=small, weight=3)))
+        config = TINY.model_copy(update={"source": mixture, "length": 16})
+        found.append(prepare(config, place / "cache", mapper=here))
+    assert found[0].fingerprint == found[1].fingerprint
+    assert np.array_equal(found[0].train[:], found[1].train[:])
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_the_held_out_rows_of_a_mixture_stand_for_all_its_parts(tmp_path: Path, weight: float) -> None:
+    parts = []
+    for word in ("dog", "cat"):
+        for split in ("train", "validation"):
+            (tmp_path / f"{word}-{split}.txt").write_text("\n\n".join([f"{word} " * 60] * 1000))
+        parts.append(
+            FilesSource(
+                train=str(tmp_path / f"{word}-train.txt"), validation=str(tmp_path / f"{word}-validation.txt")
+            )
+        )
+    mixture = MixtureSource(parts=(Part(source=parts[0], weight=weight), Part(source=parts[1])))
+    config = TINY.model_copy(update={"source": mixture, "length": 16, "separator": False})
+    found = prepare(config, tmp_path / "cache", mapper=here)
+    dog, cat = (found.tokenizer.token_to_id(word) for word in ("dog", "cat"))
+    tokens = found.validation[:].ravel()
+    assert found.validation.shape[0] == VALIDATION_ROWS
+    assert (tokens == dog).sum() == pytest.approx(weight * (tokens == cat).sum(), rel=0.02)
+
+
+def test_a_part_of_which_nothing_is_left_is_told(tmp_path: Path) -> None:
+    good = corpus(tmp_path, ["dog " * 30] * 90, "good")
+    nothing = corpus(tmp_path, ["\u72ac" * 30] * 90, "nothing")
+    mixture = MixtureSource(parts=(Part(source=good), Part(source=nothing)))
+    with pytest.raises(DataError, match="of one nothing is left after cleaning"):
+        prepare(TINY.model_copy(update={"source": mixture}), tmp_path / "cache", mapper=here)
+
+
+def test_a_corrected_licence_reaches_the_manifest(tmp_path: Path) -> None:
+    source = corpus(tmp_path, ["dog " * 30] * 90, "dogs")
+    for licence in ("unknown", "CC0"):
+        licensed = source.model_copy(update={"licensed": None if licence == "unknown" else licence})
+        found = prepare(TINY.model_copy(update={"source": licensed}), tmp_path / "cache", mapper=here)
+        assert found.manifest["licence"] == licence
 
 
 def test_halves_of_surrogate_pairs_do_not_stop_a_corpus(tmp_path: Path) -> None:

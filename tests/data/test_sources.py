@@ -26,7 +26,7 @@ from ablate.data import (
     check,
 )
 from ablate.data.presets import CORPORA
-from ablate.data.text import parts_of
+from ablate.data.text import Shards, parts_of, read_source
 from ablate.knobs import knobs, label
 
 TEXTS = [f"document {i} says that the dog sees the cat." for i in range(400)]
@@ -99,6 +99,27 @@ def test_the_fingerprint_follows_the_content_not_the_place(tmp_path: Path) -> No
     assert FilesSource(train=str(tmp_path / "b" / "*")).fingerprint() != one
 
 
+def test_a_link_that_leads_back_does_not_multiply_the_corpus(tmp_path: Path) -> None:
+    parquet(tmp_path / "a" / "t.parquet", TEXTS)
+    (tmp_path / "a" / "again").symlink_to(".")
+    source = FilesSource(train=str(tmp_path / "**" / "*.parquet"))
+    assert len([*source.documents("train"), *source.documents("validation")]) == len(TEXTS)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 200_000], ids=["endless number", "endless nesting"])
+def test_a_line_that_json_cannot_hold_is_named(tmp_path: Path, value: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n{"text": "a", "n": ' + value + "}\n")
+    with pytest.raises(DataError, match=r"a\.jsonl:2 must be a JSON object"):
+        list(FilesSource(train=str(tmp_path / "a.jsonl")).documents("train"))
+
+
+def test_two_columns_of_the_same_name_are_a_problem(tmp_path: Path) -> None:
+    twice = pyarrow.table([pyarrow.array(TEXTS), pyarrow.array(TEXTS)], names=["text", "text"])
+    pyarrow.parquet.write_table(twice, tmp_path / "a.parquet")
+    (problem,) = FilesSource(train=str(tmp_path / "a.parquet")).problems()
+    assert "needs one column 'text'; it has 2" in problem
+
+
 @pytest.fixture
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     parquet(tmp_path / "text" / "tales" / "train.parquet", TEXTS)
@@ -166,6 +187,40 @@ def test_the_hub_source_says_what_it_could_not_read(tmp_path: Path, monkeypatch:
     assert "does not exist" in HubSource(name=str(tmp_path / "none")).problems()[0]
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE" in HubSource().problems()[0]
+
+
+def test_a_file_moved_to_another_split_of_the_hub_is_another_corpus(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    for name in ("train/0.parquet", "train/1.parquet", "validation/2.parquet"):
+        parquet(folder / name, [f"{name} {text}" for text in TEXTS[:9]])
+    source = HubSource(name=str(folder), validation="validation")
+    before = source.fingerprint()
+    (folder / "train" / "1.parquet").rename(folder / "validation" / "1.parquet")
+    assert source.fingerprint() != before
+
+
+def test_the_hub_source_refuses_what_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"text": [1, 2]}), tmp_path / "c" / "train.parquet")
+    with pytest.raises(
+        DataError, match=r"needs text in the column 'text' of every row; .* holds a int, no text"
+    ):
+        list(HubSource(name=str(tmp_path / "c")).documents("train"))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "train.txt").write_text("the dog\nthe cat\n")  # its columns are known late
+    with pytest.raises(DataError, match="needs text in the column 'body'"):
+        list(HubSource(name=str(tmp_path / "d"), column="body").documents("train"))
+
+
+def test_a_hub_dataset_that_breaks_off_says_so_and_what_was_read_stays(tmp_path: Path) -> None:
+    for part in range(2):
+        parquet(tmp_path / "c" / f"train-{part}.parquet", TEXTS)
+    torn = tmp_path / "c" / "train-1.parquet"
+    torn.write_bytes(torn.read_bytes()[:-20])
+    source = HubSource(name=str(tmp_path / "c"))
+    with pytest.raises(DataError, match=r"must be readable to its end; .* \(split train\) gave ArrowInvalid"):
+        read_source(source, tmp_path / "cache", Shards(characters=2000))
+    assert list((tmp_path / "cache" / "text").glob(".*.partial/both-*.result.json"))
 
 
 def test_the_held_out_grammar_shares_no_document_with_the_training_one() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,12 @@ def test_byte_level_keeps_case_and_every_script() -> None:
     tokenizer = ByteLevel(vocabulary=512).build(["the dog sees the cat"] * 50)
     text = " Ein Hündchen 犬 says “Hi” 🐶"
     assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids) == text
+
+
+@pytest.mark.parametrize("kind", [WordPiece, BPE, ByteLevel, Unigram])
+def test_a_word_without_end_does_not_hold_up_the_training(kind: type) -> None:
+    text = "some words of text are read here and there, " * 50
+    started = time.monotonic()
+    found = kind(vocabulary=600).build(iter([f"{text} {'acgt' * 100_000} {text}"]))
+    assert time.monotonic() - started < 20  # with the word in it: minutes
+    assert found.to_str() == kind(vocabulary=600).build(iter([f"{text}   {text}"])).to_str()
