@@ -7,6 +7,7 @@ study's own files as well, so a lost or new storage is filled again from there.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import optuna
-from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.distributions import distribution_to_json
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -42,7 +43,7 @@ class Sampling:
         self.objectives = [frozen.outcome, *([frozen.tradeoff] if frozen.tradeoff else [])]
         if search.phase == "tune":
             self.objectives = self.objectives[:1]
-        self.study = self._open(f"{frozen.name}/{search.name}", storage)
+        self.study = self._open(f"{frozen.name}/{search.name}", storage, len(self.drawn(frozen)))
         kind = search.pruner["kind"] if search.pruner else None
         self._by_blocks, self._by_loss = kind == "wilcoxon", kind == "successive-halving"
         self._grid = search.sampler["kind"] == "grid"
@@ -50,17 +51,22 @@ class Sampling:
         self._reported: dict[str, int] = {}
         self.exhausted = False
 
-    def _open(self, name: str, storage: optuna.storages.BaseStorage) -> optuna.Study:
+    def _open(self, name: str, storage: optuna.storages.BaseStorage, drawn: int) -> optuna.Study:
         up, down = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
         directions = [up if o.get("higher_is_better", True) else down for o in self.objectives]
+        # Optuna would mix the values of two metrics, and refuses a parameter whose levels have changed.
+        asked = {"metrics": [o["metric"] for o in self.objectives], "space": self.search.space}
+        asked_text = json.dumps(asked, sort_keys=True, default=str)
         known = {s.study_name: s for s in optuna.get_all_study_summaries(storage)}
-        if name in known and list(known[name].directions) != directions:
-            optuna.delete_study(study_name=name, storage=storage)  # other objectives: told anew from records
+        same = name in known and known[name].user_attrs.get("asked") == asked_text
+        if name in known and not (same and list(known[name].directions) == directions):
+            optuna.delete_study(study_name=name, storage=storage)  # another search: told anew from records
         study = optuna.create_study(
             study_name=name, storage=storage, directions=directions, load_if_exists=True
         )
         name_values(study, [str(o["metric"]) for o in self.objectives])
-        drawn = len(study.get_trials(deepcopy=False))
+        study.set_user_attr("asked", asked_text)
+        drawn = max(drawn, len(study.get_trials(deepcopy=False)))
         # A sampler that started again from the same seed would draw its first points once more; a sequence
         # keeps its place in the storage, under its seed.
         again = 0 if self.search.sampler["kind"] == "qmc" else drawn
@@ -212,16 +218,20 @@ class Sampling:
     def _restore(
         self, arm: FrozenArm, values: Mapping[str, list[float] | None], by_block: Mapping[int, float]
     ) -> None:
-        """An arm that the storage does not know: it was lost, or is new."""
+        """An arm that the storage does not know: it was lost, or is new, or the search was edited."""
         if arm.name in values:
             done = values[arm.name]
-            distributions = {n: json_to_distribution(d) for n, d in arm.distributions.items()}
+            fixed = optuna.trial.FixedTrial(dict(arm.params))
+            try:
+                suggest(fixed, self.base, self.space)
+            except (ValueError, ValidationError):
+                return  # drawn from a space that has changed since, which does not hold it
             self.study.add_trial(
                 optuna.trial.create_trial(
                     state=TrialState.FAIL if done is None else TrialState.COMPLETE,
                     values=done,
-                    params=arm.params,
-                    distributions=distributions,
+                    params=fixed.params,
+                    distributions=fixed.distributions,
                     user_attrs={"arm": arm.name},
                     intermediate_values=dict(by_block) if self._by_blocks else {},
                 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.recipe import Recipe
 from ablate.records import Record, StudyPaths, frozen_study, read_growth, read_study, write_json
 from ablate.scheduling.run import adopt_renamed, asked, freeze
 from ablate.study import Study
@@ -161,6 +162,43 @@ def test_a_longer_search_goes_on_from_what_it_drew(tmp_path: Path) -> None:
     again.drive(loss)
     assert len([arm for arm in again.study.arms if arm.search]) == 6
     assert len(again.starts) == 3
+
+
+def test_a_search_that_asks_for_another_metric_is_told_its_values_and_not_the_old_ones(
+    tmp_path: Path,
+) -> None:
+    def both(recipe: Recipe, seed: int) -> dict[str, float]:
+        found = loss(recipe, seed)
+        return {**found, "pretrain/loss": found["eval/mlm_loss"] + 100}
+
+    runs = Runs(tmp_path, HEAD + SEARCH % ("tpe", 3))
+    runs.drive(both)
+    edited = Edited(tmp_path)
+    edited.write(HEAD.replace("eval/mlm_loss", "pretrain/loss") + SEARCH % ("tpe", 5))
+    edited.go()
+    runs.drive(both)
+    values = [t.value for t in runs.searched() if t.state.name == "COMPLETE"]
+    assert len(values) >= 5
+    assert min(values) > 100
+
+
+@pytest.mark.parametrize("levels", ["[rope, scaled-sinusoidal, learned]", "[scaled-sinusoidal, learned]"])
+def test_a_search_whose_levels_were_edited_goes_on(tmp_path: Path, levels: str) -> None:
+    runs = Runs(tmp_path, HEAD + SEARCH % ("random", 3))
+    runs.drive(loss)
+    edited = Edited(tmp_path)
+    wider = SEARCH.replace("[rope, scaled-sinusoidal]", levels)
+    if "rope" not in levels:
+        wider = wider.replace("    model.position.theta: {low: 1e3, high: 1e6}\n", "")
+    edited.write(HEAD + wider % ("random", 12))
+    edited.go()
+    runs.drive(loss)
+    drawn = [arm for arm in runs.study.arms if arm.search]
+    assert len(drawn) == 12
+    assert any(arm.recipe["model"]["position"]["kind"] == "learned" for arm in drawn)
+    runs.starts = []
+    runs.drive(loss)
+    assert not runs.starts, "nothing is left when it is run again"
 
 
 def test_a_changed_tuning_is_done_anew_and_its_tries_are_kept(tmp_path: Path) -> None:
