@@ -478,8 +478,31 @@ def export(
 
 # What the benches ask alike.
 OfRecipe = Annotated[str, typer.Option(help="a preset or a recipe file")]
-OnDevice = Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda where there is one")]
-InPrecision = Annotated[str | None, typer.Option(help="instead of the recipe's")]
+
+
+def _device(value: str | None) -> str | None:
+    if value is not None and value.partition(":")[0] not in ("cpu", "cuda"):
+        raise typer.BadParameter(f"a device is cpu or cuda; got '{value}'")
+    return value
+
+
+def _precision(value: str | None) -> str | None:
+    if value is not None:
+        from ablate.knobs import Variants, knobs
+        from ablate.recipe import Recipe
+
+        domain = next(info.domain for info in knobs(Recipe) if info.path == "train.precision")
+        assert isinstance(domain, Variants)
+        if value not in domain.levels:
+            levels = ", ".join(map(str, domain.levels))
+            raise typer.BadParameter(f"a precision is one of {levels}; got '{value}'")
+    return value
+
+
+OnDevice = Annotated[
+    str | None, typer.Option(callback=_device, help="cpu or cuda; default: cuda where there is one")
+]
+InPrecision = Annotated[str | None, typer.Option(callback=_precision, help="instead of the recipe's")]
 Rows = Annotated[int | None, typer.Option(min=1, help="rows; default: the recipe's")]
 Length = Annotated[int | None, typer.Option(min=8, help="tokens of a row; default: the recipe's")]
 Vocabulary = Annotated[int | None, typer.Option(min=64, help="default: the recipe's")]

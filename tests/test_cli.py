@@ -124,6 +124,40 @@ def test_a_study_that_was_not_run_says_how_to_run_it(tmp_path: Path) -> None:
     assert "ablate run" in done.stderr
 
 
+def test_a_command_to_copy_quotes_a_name_with_spaces(tmp_path: Path) -> None:
+    (tmp_path / "my study.yaml").write_text(STUDY.format(name="new"))
+    said = ablate("status", tmp_path / "my study.yaml", "--runs", tmp_path / "runs").stderr
+    assert f"`ablate run '{tmp_path}/my study.yaml'`" in said
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]"])
+def test_findings_that_cannot_be_read_are_told(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "findings.json").write_text(text)
+    done = ablate("knobs", "--format", "page", "--findings", tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert str(tmp_path) in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "says"), [("--device", "cpu or cuda"), ("--precision", "fp32, tf32, bf16")]
+)
+def test_a_device_or_precision_that_there_is_not_is_told(option: str, says: str) -> None:
+    done = ablate("bench", option, "tpu")
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())
+    assert "got 'tpu'" in done.stderr
+
+
+def test_pretraining_on_text_that_is_not_there_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("data: {source: {kind: files, train: nowhere/*.txt}}\n")
+    done = ablate("pretrain", tmp_path / "own.yaml", "--budget", "1s", "--runs", tmp_path / "runs")
+    assert done.returncode == 2
+    assert "nowhere/*.txt" in done.stderr
+    assert not (tmp_path / "runs").exists(), "nothing is written"
+
+
 @pytest.mark.parametrize("command", ["plan", "run"])
 def test_every_error_of_a_study_file_is_told_at_once_with_its_line(tmp_path: Path, command: str) -> None:
     file = tmp_path / "bad.yaml"

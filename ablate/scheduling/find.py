@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import shlex
 from pathlib import Path
 
 from ablate import yamltext
@@ -44,7 +45,8 @@ def run_folder(given: Path, runs: Path) -> Path:
         if StudyPaths(root).study.exists():
             return root
         raise RefusedError(
-            f"{given} has not been run yet: there is no {root}; start it with `ablate run {given}`"
+            f"{given} has not been run yet: there is no {root}; "
+            f"start it with `ablate run {shlex.quote(str(given))}`"
         )
     named = runs / given.name
     if given == Path(given.name) and StudyPaths(named).study.exists():

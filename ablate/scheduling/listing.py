@@ -14,6 +14,7 @@ from rich.text import Text
 from ablate.knobs import Choice, Config, KnobInfo, Number, Variants, kind_of, label, show
 from ablate.knobs import knobs as knobs_of
 from ablate.recipe import Recipe, preset
+from ablate.scheduling import RefusedError
 
 COLUMNS = ("knob", "domain", "crammed", "bert", "meaning", "paper", "cost")
 _ABSENT = "–"
@@ -188,5 +189,22 @@ def _ours(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def read_findings(folder: Path) -> list[dict[str, Any]]:
-    """The findings files of a folder, by name."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    """The findings files of a folder, by name. Raises RefusedError for what is none."""
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise RefusedError(
+            f"--findings takes a folder with findings.json files of studies; {folder} has none"
+        )
+    return [_findings(path) for path in files]
+
+
+def _findings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RefusedError(f"{path} is no JSON: {error}; write it again with `ablate report`") from None
+    if not (isinstance(found, dict) and isinstance(found.get("arms"), list)):
+        raise RefusedError(
+            f"{path} is no findings.json of a study: it has no arms; take it out of the folder"
+        )
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,8 @@ def data_stats(what: str, runs: Path) -> list[dict[str, Any]]:
     if missing:
         raise RefusedError(
             f"statistics are read from prepared data; {len(missing)} of {len(configs)} are not prepared "
-            f"({', '.join(dict.fromkeys(missing))}); run `ablate data prepare {what} --runs {runs}`"
+            f"({', '.join(dict.fromkeys(missing))}); "
+            f"run `ablate data prepare {shlex.quote(what)} --runs {shlex.quote(str(runs))}`"
         )
     return prepare_all(configs, runs, mapper)
 
@@ -137,8 +139,10 @@ def _is_study(path: Path) -> bool:
 
 def pretrain_recipe(what: str, budget: str, seed: int, runs: Path) -> int:
     """Pretrain as a study of one arm on one block, so that it resumes, is watched and leaves a record."""
+    from ablate.data import check
+
     recipe, spent = find_recipe(what), parse_budget(budget)
-    problems = recipe.problems()
+    problems = recipe.problems() + check(recipe.data)
     if problems:
         raise RefusedError("\n".join(problems))
     check_disk(runs)
