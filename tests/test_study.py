@@ -109,13 +109,18 @@ def test_a_good_study_resolves_its_baseline(load):
         ("name: tiny", "int: 3", 1, "int", "unknown key"),
         ("blocks: 2", "blocks: 2\nevaluate: {tasks: {intent: {path: x}}}", 11, "evaluate.tasks.intent.text",
          "required"),
-        ("model.layers: 2", "model.intermediate: -5", 3, "baseline.set.model.intermediate", "should be greater"),
         ("name: tiny", "title: 2026-13-45", 1, "", "not valid YAML: month must be in 1..12; put text between quo"),
         ("name: tiny", "title: &a [*a]", 1, "title", "an alias of what it stands in"),
         ("name: tiny", f"title: {'[' * 3000}", 1, "", "nested too deeply"),
         ("model.layers: 2", "3: 4", 3, "baseline.set.3", "there is no knob '3'"),
         ("[rope, none]", "[{theta: 300}]", 8, "design.factors.model.position.0", "sinusoidal has no theta, rope has"),
         ("blocks: 2", "blocks: {min: 3, maxx: 5}", 10, "design.blocks", "'maxx'; did you mean 'max'? Allowed here: min"),
+        ("[rope, none]\n  groups: {small: {model.width: 128, model.heads: 2}}", "[none]\n  tune: [model.position.theta]",
+         9, "design.tune.knobs.model.position.theta", "no arm has model.position.theta, so it would never be drawn"),
+        ("blocks: 2", "blocks: 2\n  tune: []", 11, "design.tune", "nothing to tune"),
+        ("blocks: 2", "blocks: 2\n  tune: {knobs: {train.lr: all}, budget: 0s}", 11, "design.tune.budget", "positive"),
+        ("blocks: 2", "blocks: 2\nevaluate: {grammar: {tasks: [sentiment], max_train: {entailment: 9}}}", 11,
+         "evaluate", "max_train: 'entailment' is not among `tasks` (sentiment)"),
         ("small:", '" ":', 9, "design.groups", "one line, not blank; got ' '"),
         ("small:", '"a\\nb":', 9, "design.groups", "one line, not blank; got 'a\\nb'"),
         ("blocks: 2", "requires: {model.width: {model.position: rpoe}}\n  blocks: 2", 10,
@@ -176,6 +181,21 @@ def test_couplings_are_checked(load):
     found = problems(load, text)
     assert len(found) == 2
     assert "requires model.norm_placement=post, here it is pre" in found[0][2]
+
+
+def test_a_task_listed_twice_is_told_once(load):
+    ((_, _, message),) = problems(
+        load, GOOD + "evaluate: {grammar: {tasks: [sentiment, sentiment], max_train: 9}}\n"
+    )
+    assert message.startswith("grammar: each task runs once")
+
+
+def test_a_variants_own_knob_is_searched_where_the_variant_may_be_drawn(load):
+    search = "{kind: search, trials: 3, blocks: 1, space: {model.position: [rope, none], model.position.theta: all}}"
+    text = GOOD[: GOOD.index("design:")] + f"design: {search}\n" + GOOD[GOOD.index("outcome:") :]
+    assert load(text).file.design.space
+    ((_, key, _),) = problems(load, text.replace("model.position: [rope, none], ", ""))
+    assert key == "design.space.model.position.theta"
 
 
 def test_a_needed_level_is_read_as_an_arms_is(load):

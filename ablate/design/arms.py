@@ -33,6 +33,7 @@ def problems(study: Study) -> list[tuple[Loc, str]]:
         *checks.keys(study),
         *checks.names(study),
         *checks.searches(study),
+        *checks.undrawn(study, found),
         *checks.duplicates(found),
         *checks.couplings(study, found),
         *checks.rules(study, found),

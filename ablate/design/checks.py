@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ablate.budget import Budget
 from ablate.design.config import KEYS, Grid, Nsga2, SuccessiveHalving, Wilcoxon
-from ablate.design.space import endless, grid, read_space
+from ablate.design.space import endless, grid, has, read_space
 from ablate.design.values import BASELINE, Arm, Loc
 from ablate.knobs import UnknownKnobError, breaches, canonical, differences, get, knobs, label
 from ablate.recipe import Recipe
@@ -65,12 +66,38 @@ def searches(study: Study) -> Problems:
         tell(("tradeoff",), "a second outcome belongs to kind: search, which finds the front between the two")
     if design.tune:
         read_space(design.tune.knobs, study.baseline, ("design", "tune", "knobs"), tell)
+        if not design.tune.knobs:
+            tell(("design", "tune"), "there is nothing to tune; name knobs, or leave `tune` out")
+        if design.tune.budget is not None and Budget.parse(design.tune.budget).amount <= 0:
+            rule = "arms are tuned under a positive budget"
+            tell(
+                ("design", "tune", "budget"),
+                f"{rule}; got {design.tune.budget!r}; leave it out for the study's",
+            )
         varied = {path for arm in design.factors for path in [arm]}
         for path in design.tune.knobs:
             if path in varied:
                 tell(("design", "tune"), f"{path} is a factor; a knob is either varied or tuned")
         if not isinstance(design.blocks, int):
             tell(("design", "blocks"), "tuned arms are compared on a fixed number of blocks; give a number")
+    return told
+
+
+def undrawn(study: Study, found: list[Arm]) -> Problems:
+    """Knobs of a search that would never be drawn: a variant's own where nothing chooses that variant."""
+    design = study.file.design
+    told: Problems = []
+    spaces: list[tuple[Loc, Mapping[str, Any]]] = [(("design", "space"), design.space)]
+    if design.tune:
+        spaces.append((("design", "tune", "knobs"), design.tune.knobs))
+    known = {info.path for info in knobs(Recipe)}
+    for loc, space in spaces:
+        for path in known.intersection(space):
+            chosen = any(path.startswith(f"{other}.") for other in space)
+            if not chosen and not any(has(arm.recipe, path) for arm in found):
+                rule = f"no arm has {path}, so it would never be drawn"
+                parent = path.rpartition(".")[0]
+                told.append(((*loc, path), f"{rule}; add {parent} here, or set its variant in the baseline"))
     return told
 
 
@@ -202,9 +229,9 @@ def _needed(found: list[Arm], path: str, needs: Mapping[str, Any]) -> tuple[dict
         loc = ("design", "requires", path, knob)
         # A variant's own knob exists in some arms alone.
         tried = (try_replace(arm.recipe, {knob: level}, loc, tell) for arm in found)
-        has = next((recipe for recipe in tried if recipe is not None), None)
-        if has is not None:
-            needed[knob] = label(get(has, knob))
+        fits = next((recipe for recipe in tried if recipe is not None), None)
+        if fits is not None:
+            needed[knob] = label(get(fits, knob))
             told.pop(loc, None)
     return needed, list(told.items())
 
@@ -214,12 +241,9 @@ def _uncoupled(arm: Arm, changed: Mapping[str, Any], path: str, needs: Mapping[s
         return []
     told: Problems = []
     for knob, level in needs.items():
-        try:
-            has = label(get(arm.recipe, knob))
-        except UnknownKnobError:
-            has = "absent"
-        if has != level:
-            rule = f"changing {path} requires {knob}={level}, here it is {has}"
+        here = label(get(arm.recipe, knob)) if has(arm.recipe, knob) else "absent"
+        if here != level:
+            rule = f"changing {path} requires {knob}={level}, here it is {here}"
             told.append((arm.loc, f"{rule}; put both into a group"))
     return told
 

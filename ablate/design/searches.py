@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.budget import Budget
 from ablate.design.config import Grid
-from ablate.design.space import Space, grid, parameters_in, read_space, spelled
+from ablate.design.space import Space, grid, has, parameters_in, read_space, spelled
 from ablate.design.values import Arm
-from ablate.knobs import UnknownKnobError, get
 from ablate.recipe import Recipe
 from ablate.records.schema import Search
 
@@ -48,7 +47,7 @@ def searches(
 def _tuning(study: Study, arm: Arm, blocks: list[int]) -> Search:
     tune = study.file.design.tune
     assert tune is not None
-    given = {path: spec for path, spec in tune.knobs.items() if _has(arm.recipe, path)}
+    given = {path: spec for path, spec in tune.knobs.items() if has(arm.recipe, path)}
     space = read_space(given, arm.recipe, (), _invalid)
     return Search(
         name=f"tune {arm.name}",
@@ -70,15 +69,6 @@ def _trials(asked: int | None, sampler: Any, space: Space, base: Recipe) -> int:
         return asked
     most = asked or MOST_POINTS
     return sum(1 for _, _ in zip(range(most), grid(space, base), strict=False))
-
-
-def _has(recipe: Recipe, path: str) -> bool:
-    """Whether the knob exists in this arm: theta of rope is nothing to tune where positions are learned."""
-    try:
-        get(recipe, path)
-    except UnknownKnobError:
-        return False
-    return True
 
 
 def _plain(budget: Budget) -> dict[str, Any]:

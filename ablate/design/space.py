@@ -131,6 +131,15 @@ def respelled(data: Mapping[str, Any]) -> Space:
     return found
 
 
+def has(recipe: Recipe, path: str) -> bool:
+    """Whether the knob exists in this arm: theta of rope is nothing to tune where positions are learned."""
+    try:
+        get(recipe, path)
+    except UnknownKnobError:
+        return False
+    return True
+
+
 # --- from recipes to parameters ------------------------------------------------------------------------
 
 

@@ -22,7 +22,9 @@ def check(spec: EvaluateSpec) -> list[str]:
     for group in (spec.glue, spec.grammar):
         if group and isinstance(group.max_train, dict):
             told += _names("max_train", group.max_train, KNOWN if group is spec.glue else GRAMMAR)
-    tasks = resolve(spec)
+            told += _idle_limits(group.max_train, group.tasks)
+    named = resolve(spec)
+    tasks = [task for i, task in enumerate(named) if task not in named[:i]]  # one listed twice is told above
     return [*told, *_clashes(tasks), *(message for task in tasks for message in _splits(task))]
 
 
@@ -56,6 +58,14 @@ def _names(section: str, given: Iterable[str], known: Iterable[str]) -> list[str
                 f"{section}: each task runs once, '{name}' is listed {given.count(name)} times; drop the rest"
             )
     return told
+
+
+def _idle_limits(limits: Iterable[str], tasks: Iterable[str] | None) -> Iterator[str]:
+    """Limits of tasks that a section leaves out, although they exist: nothing would read them."""
+    tasks = list(KNOWN if tasks is None else tasks)
+    for name in limits:
+        if name not in tasks and name in (*KNOWN, *GRAMMAR):
+            yield f"max_train: '{name}' is not among `tasks` ({', '.join(tasks)}); add it, or drop its limit"
 
 
 def _glue(spec: GlueSpec) -> list[str]:

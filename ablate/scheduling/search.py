@@ -320,6 +320,8 @@ def sampler(spec: Mapping[str, Any], seed: int) -> optuna.samplers.BaseSampler:
     """Optuna's sampler for a study file's."""
     from optuna import samplers
 
+    seed %= 2**32  # all that numpy's generators take; a block's streams take any seed
+
     kind = spec["kind"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

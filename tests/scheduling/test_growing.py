@@ -152,6 +152,15 @@ def test_every_sampler_draws_valid_arms_from_the_space_and_only_from_it(tmp_path
     assert read_growth(runs.root)[-1].why == DONE
 
 
+def test_any_seed_of_a_study_seeds_its_sampler(tmp_path: Path) -> None:
+    """Numpy's generators take 32 bits, a block's streams any number."""
+    text = HEAD + SEARCH % ("random", 2)
+    assert "kind: search" in text
+    runs = Runs(tmp_path, text.replace("kind: search", "kind: search\n  seed: 9999999999999", 1))
+    runs.drive(loss, workers=1)
+    assert len([arm for arm in runs.study.arms if arm.search]) == 2
+
+
 def test_the_model_based_samplers_do_better_than_chance(tmp_path: Path) -> None:
     """The typical one of the last eight draws, TPE against random, on a bowl in one dimension."""
     best = {}
