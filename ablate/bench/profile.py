@@ -36,9 +36,10 @@ KINDS: dict[str, str] = {
     "attention in one kernel": r"flash|fmha|efficient_attention|scaled_dot_product",
     PRODUCTS: r"aten::(mm|addmm|bmm|baddbmm|matmul|linear|_?scaled_mm|_int_mm)$|gemm|nvjet|cutlass|mkldnn",
     "clipping and update": r"adam|foreach|multi_tensor|linalg_vector_norm|lerp",
-    "cross-entropy": r"nll_loss|log_softmax|cross_entropy|logsumexp",
+    # What it and GELU compile to on a CPU has names of its own: the last of either line.
+    "cross-entropy": r"nll_loss|log_softmax|cross_entropy|logsumexp|arange_(div_)?eq_exp",
     "softmax of attention": r"softmax",
-    "activations": r"gelu|silu|sigmoid|tanh|relu",
+    "activations": r"gelu|silu|sigmoid|tanh|relu|abs_add_exp",
     "norms": r"layer_?norm|rms_?norm|rsqrt",
     "random numbers": r"bernoulli|dropout|philox|\brand|random|distribution",
     "embedding and gathers": r"embedding|index|gather|scatter",

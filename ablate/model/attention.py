@@ -106,8 +106,11 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
-        qkv = self.qkv(x_BTD).view(B, T, 3, self.heads, self.head_width)
-        q_BHTK, k_BHTK, v_BHTK = qkv.permute(2, 0, 3, 1, 4).unbind()
+        # Cut before heads are: the three gradients are then written side by side, not stacked and reordered.
+        q_BHTK, k_BHTK, v_BHTK = (
+            part.view(B, T, self.heads, self.head_width).transpose(1, 2)
+            for part in self.qkv(x_BTD).chunk(3, dim=-1)
+        )
         dropout = self.dropout.p if self.training else 0.0
         y_BHTK = self.attend(self.rotate(q_BHTK), self.rotate(k_BHTK), v_BHTK, bias, dropout)
         return self.out(y_BHTK.transpose(1, 2).reshape(B, T, D))
@@ -353,8 +356,11 @@ class KernelAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
-        qkv = self.qkv(x_BTD).view(B, T, 3, self.heads, self.head_width)
-        q_BHTK, k_BHTK, v_BHTK = qkv.permute(2, 0, 3, 1, 4).unbind()
+        # Cut before heads are: the three gradients are then written side by side, not stacked and reordered.
+        q_BHTK, k_BHTK, v_BHTK = (
+            part.view(B, T, self.heads, self.head_width).transpose(1, 2)
+            for part in self.qkv(x_BTD).chunk(3, dim=-1)
+        )
         q_BHTK, k_BHTK = F.elu(wide(q_BHTK)) + 1, F.elu(wide(k_BHTK)) + 1
         if bias is not None:
             k_BHTK = k_BHTK * real(bias, T)[:, None, :, None]

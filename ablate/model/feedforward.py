@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ablate.model.gelu import gelu
 from ablate.model.linear import Linear
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _relu2(x: Tensor) -> Tensor:
 
 
 PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
+    "gelu": gelu,
     "gelu-tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "relu2": _relu2,
@@ -94,7 +95,7 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
 }
 # The name of a gated form and the function of its gate (Shazeer 2020, arXiv:2002.05202), who named five.
 GATED: dict[str, Callable[[Tensor], Tensor]] = {
-    "geglu": F.gelu,
+    "geglu": gelu,
     "reglu": F.relu,
     "swiglu": F.silu,
     "glu": torch.sigmoid,

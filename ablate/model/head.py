@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ablate.model.gelu import gelu
 from ablate.model.linear import Linear, Product
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class BertTransform(nn.Module):
         self.norm = model.norm.build(model.width)
 
     def forward(self, hidden_ND: Tensor) -> Tensor:
-        return self.norm(F.gelu(self.dense(hidden_ND)))
+        return self.norm(gelu(self.dense(hidden_ND)))
 
 
 HEADS: dict[Head, Callable[[ModelConfig], nn.Module]] = {

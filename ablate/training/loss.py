@@ -41,9 +41,11 @@ class CrossEntropy(Loss):
     ] = 0.0  # fmt: skip
 
     def of(self, logits_NV: Tensor, labels_N: Tensor) -> Tensor:
-        from torch.nn import functional as F
+        from ablate.model.likelihood import negative_log_likelihood
 
-        loss_N = F.cross_entropy(logits_NV, labels_N, reduction="none", label_smoothing=self.label_smoothing)
+        loss_N = negative_log_likelihood(logits_NV, labels_N)
+        if self.label_smoothing:
+            loss_N = loss_N.lerp(logits_NV.logsumexp(1) - logits_NV.mean(1), self.label_smoothing)
         return loss_N + self.z_loss * logits_NV.logsumexp(1).square() if self.z_loss else loss_N
 
     def uniform(self, vocabulary: int) -> float:
@@ -59,9 +61,9 @@ class Focal(Loss):
     )
 
     def of(self, logits_NV: Tensor, labels_N: Tensor) -> Tensor:
-        from torch.nn import functional as F
+        from ablate.model.likelihood import negative_log_likelihood
 
-        loss_N = F.cross_entropy(logits_NV, labels_N, reduction="none")
+        loss_N = negative_log_likelihood(logits_NV, labels_N)
         return (1 - (-loss_N).exp()) ** self.gamma * loss_N
 
     def uniform(self, vocabulary: int) -> float:
@@ -74,12 +76,12 @@ class Incorrect(Loss):
     kind: Literal["incorrect"] = "incorrect"
 
     def of(self, logits_NV: Tensor, labels_N: Tensor) -> Tensor:
-        from torch.nn import functional as F
+        from ablate.model.likelihood import negative_log_likelihood
 
         wrong_N = (logits_NV.argmax(1) != labels_N).to(logits_NV.dtype)
         # The mean over all of them, which is taken outside, is then the mean over the wrong ones.
         share = wrong_N.mean().clamp(min=1 / len(labels_N))
-        return F.cross_entropy(logits_NV, labels_N, reduction="none") * wrong_N / share
+        return negative_log_likelihood(logits_NV, labels_N) * wrong_N / share
 
     def uniform(self, vocabulary: int) -> float:
         return math.log(vocabulary)

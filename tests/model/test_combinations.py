@@ -151,7 +151,10 @@ def test_a_model_is_one_graph(changes: dict[str, Any]):
     model = build(replace(TINY, changes))
     torch.compiler.reset()
     captured = torch.compile(model, fullgraph=True, dynamic=False, backend="eager")
-    assert torch.equal(captured(ids, positions, labels), model(ids, positions, labels))
+    # GELU and the loss are written otherwise where they are compiled.
+    torch.testing.assert_close(
+        captured(ids, positions, labels), model(ids, positions, labels), rtol=1e-6, atol=0
+    )
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # where a graph ends, Dynamo looks at all tensors
@@ -166,7 +169,7 @@ def test_blocks_that_are_left_out_at_random_do_not_exhaust_the_compiler():
             torch.manual_seed(seed)
             expected = model(ids, positions, labels)
             torch.manual_seed(seed)
-            assert torch.equal(captured(ids, positions, labels), expected)
+            torch.testing.assert_close(captured(ids, positions, labels), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("precision", kinds("train.precision"))
