@@ -307,6 +307,13 @@ class UnknownKnobError(ValueError):
         self.nearest = near[0] if near else None
 
 
+def allowed_here(given: str, known: Iterable[str]) -> str:
+    """What to say after an unknown key: the nearest one, and all."""
+    known = list(known)
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    return (f"; did you mean '{near[0]}'?" if near else ".") + f" Allowed here: {', '.join(known)}"
+
+
 def get(config: Config, path: str) -> Any:
     """The value at a knob path. Raises UnknownKnobError."""
     value: Any = config

@@ -23,7 +23,7 @@ from ablate.budget import Budget
 from ablate.design.config import BudgetText, Design
 from ablate.design.values import BUDGET
 from ablate.evaluation.config import EvaluateSpec
-from ablate.knobs import Config, UnknownKnobError, get, keys_beside, knobs, replace
+from ablate.knobs import Config, UnknownKnobError, allowed_here, get, keys_beside, knobs, replace
 from ablate.recipe import PRESETS, Recipe, preset
 from ablate.records.paths import told_path
 from ablate.scheduling.executors import ExecutorSpec, LocalSpec, Places
@@ -408,9 +408,7 @@ def _explain(e: Any, root: type[Config]) -> str:
     kind, given, ctx = e["type"], e.get("input"), e.get("ctx", {})
     if kind == "extra_forbidden":
         known = keys_beside(root, e["loc"])
-        near = difflib.get_close_matches(str(e["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"; did you mean '{near[0]}'?" if near else "."
-        return f"unknown key{hint} Allowed here: {', '.join(known)}" if known else _owned(e["loc"], root)
+        return f"unknown key{allowed_here(str(e['loc'][-1]), known)}" if known else _owned(e["loc"], root)
     if kind == "missing":
         return "this key is required"
     if kind == "union_tag_invalid":

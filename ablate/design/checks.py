@@ -92,8 +92,8 @@ def undrawn(study: Study, found: list[Arm]) -> Problems:
         spaces.append((("design", "tune", "knobs"), design.tune.knobs))
     known = {info.path for info in knobs(Recipe)}
     for loc, space in spaces:
-        for path in known.intersection(space):
-            chosen = any(path.startswith(f"{other}.") for other in space)
+        for path in space:
+            chosen = path not in known or any(path.startswith(f"{other}.") for other in space)
             if not chosen and not any(has(arm.recipe, path) for arm in found):
                 rule = f"no arm has {path}, so it would never be drawn"
                 parent = path.rpartition(".")[0]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ablate.budget import Budget
-from ablate.knobs import Config, one_of
+from ablate.knobs import Config, allowed_here, one_of
 
 C = TypeVar("C", bound=Config)
 
@@ -134,9 +133,7 @@ def _read(cls: type[C], value: dict[Any, Any]) -> C:
     """A mapping as a config, where a validator hides the type from whoever would name the allowed keys."""
     for key in value:
         if key not in cls.model_fields:
-            near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
-            hint = f"; did you mean '{near[0]}'?" if near else "."
-            raise ValueError(f"unknown key '{key}'{hint} Allowed here: {', '.join(cls.model_fields)}")
+            raise ValueError(f"unknown key '{key}'{allowed_here(str(key), cls.model_fields)}")
     return cls.model_validate(value)
 
 

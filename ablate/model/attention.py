@@ -106,11 +106,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
-        # Cut before heads are: the three gradients are then written side by side, not stacked and reordered.
-        q_BHTK, k_BHTK, v_BHTK = (
-            part.view(B, T, self.heads, self.head_width).transpose(1, 2)
-            for part in self.qkv(x_BTD).chunk(3, dim=-1)
-        )
+        q_BHTK, k_BHTK, v_BHTK = by_head(self.qkv(x_BTD), self.heads)
         dropout = self.dropout.p if self.training else 0.0
         y_BHTK = self.attend(self.rotate(q_BHTK), self.rotate(k_BHTK), v_BHTK, bias, dropout)
         return self.out(y_BHTK.transpose(1, 2).reshape(B, T, D))
@@ -118,6 +114,15 @@ class SelfAttention(nn.Module):
     def macs_per_token(self, length: int) -> float:
         """Scores and weighted values; the projections count themselves."""
         return 2 * length * self.heads * self.head_width
+
+
+def by_head(qkv_BTC: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values [B, H, T, K], which lie side by side in the last axis.
+
+    Cut before heads are: compiled, their gradients are then written side by side, not stacked and reordered.
+    """
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in qkv_BTC.chunk(3, dim=-1))
+    return q, k, v
 
 
 def output_product(model: ModelConfig) -> Linear:
@@ -356,11 +361,7 @@ class KernelAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor, bias: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
-        # Cut before heads are: the three gradients are then written side by side, not stacked and reordered.
-        q_BHTK, k_BHTK, v_BHTK = (
-            part.view(B, T, self.heads, self.head_width).transpose(1, 2)
-            for part in self.qkv(x_BTD).chunk(3, dim=-1)
-        )
+        q_BHTK, k_BHTK, v_BHTK = by_head(self.qkv(x_BTD), self.heads)
         q_BHTK, k_BHTK = F.elu(wide(q_BHTK)) + 1, F.elu(wide(k_BHTK)) + 1
         if bias is not None:
             k_BHTK = k_BHTK * real(bias, T)[:, None, :, None]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ablate.model.attention import PADDING
-from ablate.model.autocast import product_dtype
+from ablate.model.autocast import product_dtype, wide
 from ablate.model.config import ModelConfig
 from ablate.model.embedding import Embedding
 from ablate.model.feedforward import feedforward
@@ -174,5 +174,4 @@ class Bert(nn.Module):
         """Mean cross-entropy at the predicted positions, a scalar in at least fp32."""
         logits_NV = self.logits(ids_BT, positions_N, self.visible(ids_BT))
         # In bf16 a log-probability near -10 is rounded by up to 0.03, 3 % of the probability; worth the copy.
-        wide_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
-        return negative_log_likelihood(wide_NV, labels_N).mean()
+        return negative_log_likelihood(wide(logits_NV), labels_N).mean()

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from ablate.model.autocast import wide
 from ablate.model.init import Normal, initialize
 from ablate.model.linear import Linear
 
@@ -35,7 +36,7 @@ def _max(hidden_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
 
 
 def _lse(hidden_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
-    wide_BTD = hidden_BTD.to(torch.promote_types(hidden_BTD.dtype, torch.float32))
+    wide_BTD = wide(hidden_BTD)
     if mask_BT is not None:
         wide_BTD = wide_BTD.masked_fill(~mask_BT[..., None], torch.finfo(wide_BTD.dtype).min)
     return wide_BTD.logsumexp(1).to(hidden_BTD.dtype)

@@ -10,13 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.model import Bert
+from ablate.model.autocast import wide
 from ablate.training.loss import Loss
 from ablate.training.objective import kept_tokens
-
-
-def exact(logits: Tensor) -> Tensor:
-    """In at least fp32: in bf16 a log-probability near -10 is rounded by up to 0.03."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class Masked(nn.Module):
@@ -38,7 +34,7 @@ class Masked(nn.Module):
             logits_NV = self._logits(hidden_MD.index_select(0, positions_N))
         else:
             logits_NV = self._logits(hidden_MD).index_select(0, positions_N)
-        loss_N = self.loss.of(exact(logits_NV), labels_N)
+        loss_N = self.loss.of(wide(logits_NV), labels_N)
         if seen_T is None:
             return loss_N.mean()
         weight_N = seen_T.index_select(0, positions_N % ids_BT.shape[1])
@@ -75,7 +71,7 @@ class Replaced(nn.Module):
 
     def forward(self, ids_BT: Tensor, positions_N: Tensor, labels_N: Tensor) -> Tensor:
         """A scalar. Gradients do not pass through the samples."""
-        logits_NV = exact(self.model.logits(ids_BT, positions_N, self.model.visible(ids_BT)))
+        logits_NV = wide(self.model.logits(ids_BT, positions_N, self.model.visible(ids_BT)))
         with torch.no_grad():
             # Gumbel noise makes the largest logit a sample of the softmax.
             uniform_NV = torch.rand_like(logits_NV).clamp(1e-9, 1 - 1e-7)
@@ -85,7 +81,7 @@ class Replaced(nn.Module):
             replaced_BT = torch.zeros(ids_BT.numel(), device=ids_BT.device).index_copy(
                 0, positions_N, (sampled_N != labels_N).float()
             ).view_as(ids_BT)  # fmt: skip
-        verdict_BT = exact(
+        verdict_BT = wide(
             self.discriminator(self.model.encoder(filled_BT, self.model.visible(ids_BT)))[..., 0]
         )
         told = F.binary_cross_entropy_with_logits(verdict_BT, replaced_BT.to(verdict_BT.dtype))
